@@ -1,0 +1,1 @@
+"""Decisions: pure functions and state, without I/O, clock or randomness."""

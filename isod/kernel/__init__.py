@@ -1,0 +1,1 @@
+"""The ioctl layer: one port (``port``), two inhabitants (``linux`` and ``simulated``)."""

@@ -1,0 +1,84 @@
+"""The one port to a kernel. ``linux`` and ``simulated`` live behind it.
+
+Nothing here knows trio: calls are plain functions. Those marked *blocking* belong into a thread;
+what may wait for a client runs in a helper process and is awaited by its file descriptor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from isod.model.address import Address
+from isod.model.host import Device, HostChange, HostSnapshot
+from isod.model.lease import LeaseDevice
+from isod.model.step import GroupName, Step, StepResult, Use
+
+
+class Pending(Protocol):
+    """A step under way in a helper process."""
+
+    def fileno(self) -> int:
+        """Readable when the step has ended, one way or the other."""
+        ...
+
+    def finish(self) -> StepResult:
+        """The step's result; call once, when ``fileno`` is readable. Raises RefusedError."""
+        ...
+
+    def abandon(self) -> None:
+        """Stop waiting. The helper may stay in the kernel; nothing of ours stays with it."""
+        ...
+
+
+class Watch(Protocol):
+    """News of devices and of closed files."""
+
+    def filenos(self) -> tuple[int, ...]:
+        """Wait until any of these is readable, then call ``read``."""
+        ...
+
+    def read(self) -> HostChange:
+        """What has changed since the last call; does not block."""
+        ...
+
+    def watch_groups(self, groups: Collection[int]) -> None:
+        """Report closes on the nodes of exactly these groups and their devices from now on, in
+        ``HostChange.nodes`` as paths below /dev (say ``vfio/12``, ``vfio/devices/vfio3``)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Kernel(Protocol):
+    """A host's kernel, as far as isod needs it."""
+
+    def snapshot(self, sequence: int) -> HostSnapshot:
+        """Scan everything (blocking). Unreadable devices are left out, never guessed."""
+        ...
+
+    def look(self, address: Address) -> Device | None:
+        """Scan one device anew (blocking); None when it is gone."""
+        ...
+
+    def watch(self) -> Watch: ...
+
+    def run(self, step: Step) -> StepResult:
+        """Run one step that cannot wait for a client (blocking, bounded).
+
+        Raises RefusedError with the reason, the message and ``errno``. On an error nothing that
+        the step opened stays open; what it changed, its way back undoes.
+        """
+        ...
+
+    def start(self, step: Step) -> Pending:
+        """Begin a Fence in a helper process that inherits no fd of ours."""
+        ...
+
+    def use(self, devices: Collection[LeaseDevice], groups: Collection[GroupName]) -> Use:
+        """The probes (blocking): ``enable`` is 0, and the group can be opened."""
+        ...
+
+    def close(self) -> None:
+        """Let go of helpers and fds."""
+        ...

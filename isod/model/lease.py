@@ -1,0 +1,99 @@
+"""A lease: a hold on isolation groups, from the grant until the kernel has proven them closed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from .address import Address
+from .step import GroupName, HandOver, Scrub, Step
+
+Why = Literal["requested", "sibling", "reset_set"]
+
+
+class State(StrEnum):
+    """Where a lease stands. Its groups are free only when the lease is no more."""
+
+    preparing = "preparing"
+    leased = "leased"
+    reopening = "reopening"
+    draining = "draining"
+    fencing = "fencing"
+    scrubbing = "scrubbing"
+
+    @property
+    def public(self) -> str:
+        """The word that clients see: reopening is part of leased, fencing of draining."""
+        return {"reopening": "leased", "fencing": "draining"}.get(self.value, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The limits that the policy set when the lease was granted; a later policy leaves them.
+
+    ``memlock`` is in bytes, None leaves the peer's limit alone. ``hand_over`` lists what is
+    allowed, the first is what a client gets that has no wish.
+    """
+
+    hand_over: tuple[HandOver, ...] = ("iommufd", "group", "nodes")
+    memlock: int | None = None
+    scrub: Scrub = "try"
+    take_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseDevice:
+    """A device of a lease, with the state that it is put back into."""
+
+    address: Address
+    generation: int
+    group: int
+    why: Why
+    former_driver: str | None = None
+    former_override: str | None = None
+    parked: bool = False
+    cdev: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose lease it is. ``started`` is the process's start time in clock ticks since boot."""
+
+    uid: int
+    pid: int
+    started: int
+    unit: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One lease. ``secret`` is the SHA-256 of the word that its owner got.
+
+    ``begun`` counts the steps of ``plan`` that have been begun, as far as the store knows: after
+    a crash the way back covers them all. ``granted_at`` is in seconds since the epoch.
+    """
+
+    id: str
+    secret: str
+    owner: Owner
+    rule: str
+    hand_over: HandOver
+    terms: Terms
+    devices: tuple[LeaseDevice, ...]
+    groups: tuple[GroupName, ...]
+    plan: tuple[Step, ...]
+    state: State = State.preparing
+    begun: int = 0
+    granted_at: float = 0.0
+    key: str | None = None
+    former_limit: tuple[int, int] | None = None
+    ever_leased: bool = False
+    open: tuple[Address, ...] = ()
+    ending: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def requested(self) -> tuple[Address, ...]:
+        return tuple(device.address for device in self.devices if not device.parked)

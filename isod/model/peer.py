@@ -1,0 +1,27 @@
+"""Who asks, as the kernel states it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A connection's other end, at the time it connected.
+
+    ``pid`` alone names nobody: it may be reused as soon as the process is gone. Whoever acts on it
+    holds the pidfd of the connection and finds it alive after reading. ``verified`` says that a
+    pidfd of this very peer exists; without it rules on units, cgroups, ending and limits do not
+    match (``SO_PEERPIDFD``, Linux 6.5). ``cgroup`` is the v2 path without the mount point.
+    """
+
+    uid: int
+    gid: int
+    groups: frozenset[int]
+    pid: int
+    verified: bool = False
+    label: str | None = None
+    cgroup: str | None = None
+    unit: str | None = None
+    user_unit: str | None = None
+    admin: bool = False

@@ -1,0 +1,119 @@
+"""Every reason for which isod refuses, in one closed list.
+
+A refusal says what blocks (message), who can fix it and how (hint), and whether trying again can
+help. The numbers are part of the protocol: they never change and are never used again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    code: int
+    fixed_by: str
+    hint: str
+    retry: bool = False
+
+
+class Reason(Enum):
+    """An application error: positive code, who may fix it, and the hint shown with it."""
+
+    group_busy = _Meaning(1001, "the holder", "retry with wait", retry=True)
+    denied = _Meaning(1002, "an administrator", "a policy rule must allow this device for you")
+    held_outside = _Meaning(
+        1003,
+        "whoever runs the other program",
+        "a program outside isod has the group open; end it first",
+        retry=True,
+    )
+    not_viable = _Meaning(
+        1004,
+        "an administrator",
+        "a member of the group is bound to a driver that must let go of it first",
+    )
+    no_isolated_msi = _Meaning(
+        1005,
+        "an administrator",
+        "turn on interrupt remapping in the firmware and on the kernel's command line",
+    )
+    firmware_mapping = _Meaning(
+        1006,
+        "nobody on this machine",
+        "firmware wants memory mapped 1:1 for a device of the group (RMRR); the kernel refuses",
+    )
+    host_critical = _Meaning(
+        1007,
+        "an administrator",
+        "the host itself needs it; list its address in critical_ok to take it nevertheless",
+    )
+    in_use_by_driver = _Meaning(
+        1008,
+        "an administrator",
+        "name its exact address in the rule, or its driver in the rule's take_from",
+    )
+    quarantined = _Meaning(
+        1009, "an administrator", "look at the reason, then: isoctl quarantine clear"
+    )
+    reset_domain_shared = _Meaning(
+        1010, "the other owner", "another lease shares its reset domain", retry=True
+    )
+    terms = _Meaning(1011, "you", "ask within the terms of the rule")
+    terms_conflict = _Meaning(
+        1012, "an administrator", "the rules of these devices leave no common terms"
+    )
+    quota = _Meaning(1013, "you", "release something first", retry=True)
+    unsupported = _Meaning(1014, "an administrator", "this kernel or device does not offer it")
+    gone = _Meaning(1015, "you", "look again: what was named is not there any more")
+    kernel = _Meaning(1016, "an administrator", "the kernel refused a step; see errno")
+    not_found = _Meaning(1017, "you", "isoctl ls shows what there is")
+    not_yours = _Meaning(1018, "you", "give the lease's secret")
+    in_use = _Meaning(
+        1019, "you", "close what was handed over before, then ask again", retry=True
+    )
+    expired = _Meaning(1020, "you", "start the listing again")
+    policy_invalid = _Meaning(1021, "an administrator", "correct the policy file")
+    stopping = _Meaning(1022, "nobody", "isod is stopping; reconnect and ask again", retry=True)
+
+    @property
+    def code(self) -> int:
+        return self.value.code
+
+    @property
+    def hint(self) -> str:
+        return self.value.hint
+
+    @property
+    def fixed_by(self) -> str:
+        return self.value.fixed_by
+
+    @property
+    def retry(self) -> bool:
+        return self.value.retry
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refusal with its details, ready to be sent.
+
+    ``message`` is one sentence. ``details`` holds what the reply's ``data`` carries besides the
+    reason: ``devices``, ``holder``, ``errno``, ``step``, ``undone``, ``rule``, ``term``.
+    """
+
+    reason: Reason
+    message: str
+    details: Mapping[str, object]
+    hint: str | None = None
+
+
+class RefusedError(Exception):
+    """Raised on the way to a decision; carries the Refusal that the client is sent."""
+
+    def __init__(
+        self, reason: Reason, message: str, *, hint: str | None = None, **details: object
+    ) -> None:
+        super().__init__(message)
+        self.refusal = Refusal(reason, message, details, hint)
