@@ -1,0 +1,1 @@
+"""One suite for every kernel behind the port: what one inhabitant does, the other does too."""
