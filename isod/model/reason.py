@@ -71,9 +71,7 @@ class Reason(Enum):
     kernel = _Meaning(1016, "an administrator", "the kernel refused a step; see errno")
     not_found = _Meaning(1017, "you", "isoctl ls shows what there is")
     not_yours = _Meaning(1018, "you", "give the lease's secret")
-    in_use = _Meaning(
-        1019, "you", "close what was handed over before, then ask again", retry=True
-    )
+    in_use = _Meaning(1019, "you", "close what was handed over before, then ask again", retry=True)
     expired = _Meaning(1020, "you", "start the listing again")
     policy_invalid = _Meaning(1021, "an administrator", "correct the policy file")
     stopping = _Meaning(1022, "nobody", "isod is stopping; reconnect and ask again", retry=True)

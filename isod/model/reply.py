@@ -1,0 +1,184 @@
+"""What isod answers: one model per result. Clients ignore members that they do not know."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .lease import Why
+from .request import AddressText
+from .step import HandOver
+
+LeaseState = Literal["preparing", "leased", "draining", "scrubbing"]
+
+
+class Result(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class You(Result):
+    """Who the daemon takes the caller for."""
+
+    uid: int
+    unit: str | None = None
+
+
+class PacketLimits(Result):
+    """``packet`` in bytes; ``fds`` is how many a lease hands over at most."""
+
+    packet: int
+    fds: int
+
+
+class HelloResult(Result):
+    protocol: int
+    server: str
+    features: tuple[HandOver, ...]
+    you: You
+    limits: PacketLimits
+
+
+class KernelFeatures(Result):
+    iommufd: bool
+    cdev: bool
+    container: bool
+    noiommu: bool
+
+
+class HostInfo(Result):
+    """``snapshot`` and ``policy`` are numbers that grow with every change."""
+
+    kernel: str
+    simulated: bool
+    features: KernelFeatures
+    hand_overs: tuple[HandOver, ...]
+    devices: int
+    groups: int
+    leases: int
+    snapshot: int
+    policy: int
+
+
+class Holder(Result):
+    """Whose lease it is, as far as the asker may know: the lease's id only of one's own."""
+
+    yours: bool
+    lease: str | None = None
+    user: str | None = None
+    since: float | None = None
+
+
+class DeviceInfo(Result):
+    """A device. ``reset`` is "function", "hot only" or "none".
+
+    ``state`` is "free", "parked", a lease state, "quarantined", "host" (bound to a kernel driver)
+    or "no IOMMU".
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    address: AddressText
+    generation: int
+    vendor: str
+    product: str
+    device_class: str = Field(serialization_alias="class", validation_alias="class")
+    driver: str | None
+    driver_override: str | None
+    group: int | None
+    numa_node: int | None
+    reset: Literal["function", "hot only", "none"]
+    reset_methods: tuple[str, ...]
+    bridges: tuple[AddressText, ...]
+    bridge: bool
+    slot: str | None
+    physical_function: AddressText | None
+    virtual_functions: tuple[AddressText, ...]
+    cdev: str | None
+    state: str
+    holder: Holder | None = None
+
+
+class GroupInfo(Result):
+    """An IOMMU group. ``blocked_by`` lists members on drivers that keep it from being owned."""
+
+    number: int
+    generation: int
+    kind: str
+    devices: tuple[AddressText, ...]
+    state: str
+    holder: Holder | None = None
+    blocked_by: tuple[AddressText, ...] = ()
+    firmware_mapping: bool = False
+
+
+class DevicePage(Result):
+    devices: tuple[DeviceInfo, ...]
+    next: str | None
+    snapshot: int
+
+
+class GroupPage(Result):
+    groups: tuple[GroupInfo, ...]
+    next: str | None
+    snapshot: int
+
+
+class LeasedDevice(Result):
+    address: AddressText
+    generation: int
+    group: int
+    why: Why
+    parked: bool = False
+    cdev: str | None = None
+
+
+class LeaseOwner(Result):
+    uid: int
+    pid: int
+    user: str | None = None
+    unit: str | None = None
+
+
+class LeaseInfo(Result):
+    """A lease. ``secret`` is there in the answer to acquire alone. ``open`` lists the devices
+    that a draining lease still waits for; ``ending`` says why it ends."""
+
+    id: str
+    state: LeaseState
+    rule: str
+    hand_over: HandOver
+    devices: tuple[LeasedDevice, ...]
+    owner: LeaseOwner
+    granted_at: float
+    key: str | None = None
+    secret: str | None = None
+    open: tuple[AddressText, ...] = ()
+    ending: str | None = None
+
+
+class FileRole(Result):
+    """What one of the fds of the packet is, in the packet's order."""
+
+    role: Literal["hold", "iommufd", "container", "group", "device"]
+    address: AddressText | None = None
+    group: int | None = None
+    state: str | None = None
+
+
+class AcquireResult(Result):
+    """``fds`` describes the packet's fds in order; empty when an idempotent acquire found the
+    lease already granted (``lease.open`` gives fds then)."""
+
+    lease: LeaseInfo
+    warnings: tuple[str, ...] = ()
+    fds: tuple[FileRole, ...] = ()
+
+
+class LeaseResult(Result):
+    lease: LeaseInfo
+
+
+class LeasePage(Result):
+    leases: tuple[LeaseInfo, ...]
+    next: str | None

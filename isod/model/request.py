@@ -1,0 +1,108 @@
+"""What clients may ask: the parameters of every method, checked strictly.
+
+Unknown members are refused, so that a misspelt wish is never ignored in silence.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+)
+
+from .address import Address
+from .step import HandOver
+
+PROTOCOL = 1
+PACKET_BYTES = 65536
+LEASE_FDS = 250
+
+
+def _address(value: object) -> Address:
+    if isinstance(value, Address):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("an address is a string such as pci:0000:01:00.0")
+    return Address.parse(value)
+
+
+AddressText = Annotated[
+    Address,
+    PlainValidator(_address),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "examples": ["pci:0000:01:00.0"], "maxLength": 80}),
+]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class Params(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class NoParams(Params):
+    """The method takes nothing."""
+
+
+class Hello(Params):
+    """Say who you are and which protocol you speak."""
+
+    client: Name
+    protocol: int = Field(ge=1)
+
+
+class Page(Params):
+    """One page of a list. ``after`` is the ``next`` of the page before."""
+
+    limit: int = Field(default=100, ge=1, le=500)
+    after: Annotated[str, Field(max_length=64)] | None = None
+
+
+class WantedDevice(Params):
+    """A device by address; with ``generation`` only if it is still the same device."""
+
+    address: AddressText
+    generation: int | None = Field(default=None, ge=0)
+
+
+WantedDevices = Annotated[
+    tuple[WantedDevice, ...], Field(min_length=1, max_length=LEASE_FDS, strict=False)
+]
+
+
+class Acquire(Params):
+    """Ask for devices: whole isolation groups or nothing.
+
+    ``hand_over`` defaults to the first that the rule allows. ``iommufd`` "none" adds devices to
+    an iommufd that the client has. ``container`` "raw" leaves container and IOMMU set-up to the
+    client. ``memlock`` (bytes) wishes for less than the rule's. A ``key`` makes the call
+    idempotent for one uid.
+    """
+
+    devices: Annotated[
+        tuple[WantedDevice, ...], Field(min_length=1, max_length=LEASE_FDS, strict=False)
+    ]
+    hand_over: HandOver | None = None
+    iommufd: Literal["new", "none"] = "new"
+    container: Literal["ready", "raw"] = "ready"
+    anchor: Literal["hold"] = "hold"
+    memlock: int | None = Field(default=None, ge=0)
+    key: Name | None = None
+
+
+class LeaseName(Params):
+    """A lease by its id."""
+
+    lease: Name
+
+
+class OwnLease(Params):
+    """A lease by its id, with the secret that acquire returned."""
+
+    lease: Name
+    secret: Annotated[str, Field(min_length=1, max_length=128)]
