@@ -44,7 +44,12 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class LeaseDevice:
-    """A device of a lease, with the state that it is put back into."""
+    """A device of a lease, with the state that it is put back into.
+
+    ``touched``: the plan binds or unbinds it, so a roll-back has to put it back; what sat on a vfio
+    driver already is left alone until the client may have had it. ``resets_alone``: a scrub can
+    reset it. ``bridge``: taken from a driver, never bound to vfio.
+    """
 
     address: Address
     generation: int
@@ -53,6 +58,9 @@ class LeaseDevice:
     former_driver: str | None = None
     former_override: str | None = None
     parked: bool = False
+    touched: bool = False
+    resets_alone: bool = False
+    bridge: bool = False
     cdev: str | None = None
 
 
@@ -96,4 +104,4 @@ class Lease:
 
     @property
     def requested(self) -> tuple[Address, ...]:
-        return tuple(device.address for device in self.devices if not device.parked)
+        return tuple(device.address for device in self.devices if device.why == "requested")

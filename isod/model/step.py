@@ -29,13 +29,14 @@ class Unbind:
     """Take a device from its kernel driver.
 
     Writes ``driver_override`` first, so that no other probe catches the device in between, then
-    ``driver/unbind``. Way back: Restore.
+    ``driver/unbind``. An ``override`` of None leaves that file alone (bridges, which stay
+    unbound). Way back: Restore.
     """
 
     address: Address
     generation: int
     driver: str
-    override: str
+    override: str | None
     step: Literal["unbind"] = "unbind"
 
 
@@ -61,13 +62,16 @@ class Probe:
     ``not_viable`` (flag clear). With ``full`` it also claims the group for the hand-over and lets
     go again: SET_CONTAINER and SET_IOMMU, or a private BIND on a new iommufd; that is the only
     way to learn about ``no_isolated_msi`` (EPERM) and ``firmware_mapping`` (EINVAL).
-    ``device`` is the member that a private BIND uses.
+    ``device`` is the member that a private BIND uses. With ``held_only`` nothing is asked but
+    whether somebody has the group open: the first look, before a plan changes anything, while
+    members may still sit on kernel drivers. No node yet means that nobody has.
     """
 
     group: GroupName
     hand_over: HandOver
     device: Address
     full: bool = False
+    held_only: bool = False
     step: Literal["probe"] = "probe"
 
 

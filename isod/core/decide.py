@@ -1,0 +1,180 @@
+"""What the policy says of one request: who may have which devices, on which terms.
+
+Every requested device is decided on its own and all must be allowed. Terms constrain: what lies
+outside them is refused with the term's name and never falls through to a later rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from isod.model.host import Device, Group, HostSnapshot
+from isod.model.lease import Terms
+from isod.model.peer import Peer
+from isod.model.policy import Policy, Rule
+from isod.model.reason import Reason, RefusedError
+from isod.model.request import Acquire
+from isod.model.step import HandOver, Scrub
+
+from .isolation import blocks_ownership
+from .match import first_match, names_exactly
+
+_SCRUB_ORDER: tuple[Scrub, ...] = ("off", "try", "require")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An allowance: the rule that decided (the first requested device's), the merged terms, the
+    hand-over, and per device on a kernel driver that it may be taken."""
+
+    rule: str
+    terms: Terms
+    hand_over: HandOver
+
+
+def merge(terms: Sequence[Terms]) -> Terms:
+    """The stricter of each term. Raises RefusedError ``terms_conflict`` if nothing is left.
+
+    hand_over: what all allow, in the first one's order. memlock: the smallest (none: not raised).
+    scrub: the strictest. take_from: what all list.
+    """
+    first, *others = terms
+    hand_over = tuple(h for h in first.hand_over if all(h in t.hand_over for t in others))
+    if not hand_over:
+        raise RefusedError(
+            Reason.terms_conflict,
+            "the rules of these devices allow no common hand-over",
+            term="hand_over",
+        )
+    limits = [t.memlock for t in terms]
+    return Terms(
+        hand_over=hand_over,
+        memlock=None if None in limits else min(m for m in limits if m is not None),
+        scrub=max((t.scrub for t in terms), key=_SCRUB_ORDER.index),
+        take_from=tuple(d for d in first.take_from if all(d in t.take_from for t in others)),
+    )
+
+
+def decide(
+    policy: Policy,
+    snapshot: HostSnapshot,
+    peer: Peer,
+    request: Acquire,
+    requested: Sequence[Device],
+    groups: Sequence[Group],
+    offered: Sequence[HandOver],
+) -> Decision:
+    """Decide about a request whose devices exist. Raises RefusedError."""
+    rules = [_allowing_rule(policy, peer, device) for device in requested]
+    terms = merge([rule.terms for rule in rules])
+    hand_over = _hand_over(request, terms, offered)
+    if request.memlock is not None and request.memlock > (terms.memlock or 0):
+        raise RefusedError(
+            Reason.terms,
+            f"memlock of {request.memlock} bytes is more than the rule {rules[0].name} allows",
+            term="memlock",
+        )
+    wanted = {device.address for device in requested}
+    for group in groups:
+        for member in snapshot.members(group.number):
+            if member.is_bridge or member.address in wanted:
+                continue
+            _judge_sibling(policy, peer, member, hand_over)
+    _judge_drivers(policy, snapshot, peer, rules, requested, groups, terms)
+    return Decision(rules[0].name, terms, hand_over)
+
+
+def _allowing_rule(policy: Policy, peer: Peer, device: Device) -> Rule:
+    rule = first_match(policy, peer, device)
+    if rule is None or not rule.allow:
+        by = f"rule {rule.name} denies it" if rule else "no rule allows it"
+        raise RefusedError(
+            Reason.denied,
+            f"{device.address.short} is not for you: {by}",
+            devices=[str(device.address)],
+            rule=rule.name if rule else None,
+        )
+    return rule
+
+
+def _judge_sibling(policy: Policy, peer: Peer, sibling: Device, hand_over: HandOver) -> None:
+    """On ``iommufd`` a sibling is parked and out of reach, so only a deny counts; ``group`` and
+    ``nodes`` reach every endpoint of the group (GET_DEVICE_FD), so each needs an allow."""
+    rule = first_match(policy, peer, sibling)
+    if rule is not None and rule.allow:
+        return
+    if rule is None and hand_over == "iommufd":
+        return
+    why = f"rule {rule.name} denies it" if rule else f"{hand_over} would reach it, too"
+    raise RefusedError(
+        Reason.denied,
+        f"{sibling.address.short} shares the group and is not for you: {why}",
+        devices=[str(sibling.address)],
+        rule=rule.name if rule else None,
+    )
+
+
+def _judge_drivers(
+    policy: Policy,
+    snapshot: HostSnapshot,
+    peer: Peer,
+    rules: Sequence[Rule],
+    requested: Sequence[Device],
+    groups: Sequence[Group],
+    terms: Terms,
+) -> None:
+    """A device bound to a kernel driver is in use. It is taken only by a rule that names its
+    exact address, or that lists the driver in ``take_from``."""
+    deciding = {device.address: rule for device, rule in zip(requested, rules, strict=True)}
+    for group in groups:
+        for member in snapshot.members(group.number):
+            rule = deciding.get(member.address) or first_match(policy, peer, member)
+            if member.driver is None or not _must_be_taken(member, member.address in deciding):
+                continue
+            if member.driver in terms.take_from:
+                continue
+            if rule is not None and rule.allow and names_exactly(rule, member):
+                continue
+            if member.is_bridge:
+                raise RefusedError(
+                    Reason.not_viable,
+                    f"bridge {member.address.short} of group {group.number} is bound to "
+                    f"{member.driver}, which keeps the group from being handed out",
+                    hint=f'list "{member.driver}" in take_from of the rule',
+                    devices=[str(member.address)],
+                    driver=member.driver,
+                )
+            raise RefusedError(
+                Reason.in_use_by_driver,
+                f"{member.address.short} is in use by the driver {member.driver}",
+                devices=[str(member.address)],
+                driver=member.driver,
+            )
+
+
+def _must_be_taken(member: Device, is_requested: bool) -> bool:
+    if member.on_vfio:
+        return False
+    return blocks_ownership(member) or (is_requested and not member.is_bridge)
+
+
+def _hand_over(request: Acquire, terms: Terms, offered: Iterable[HandOver]) -> HandOver:
+    possible = [h for h in terms.hand_over if h in set(offered)]
+    wish = request.hand_over
+    if wish is None:
+        if not possible:
+            raise RefusedError(
+                Reason.unsupported, "this kernel offers no hand-over that the rule allows"
+            )
+        return possible[0]
+    if wish not in terms.hand_over:
+        raise RefusedError(
+            Reason.terms,
+            f"the rule does not allow the hand-over {wish}",
+            hint=f"ask for {' or '.join(terms.hand_over)}",
+            term="hand_over",
+        )
+    if wish not in possible:
+        raise RefusedError(Reason.unsupported, f"this kernel does not offer {wish}")
+    return wish

@@ -1,0 +1,214 @@
+"""What happens to leases, and what the ledger wants done about it.
+
+Events go into the ledger; effects come out, to be carried out in the order in which they stand.
+Every effect that can fail has an event for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .address import Address
+from .lease import Lease, LeaseDevice
+from .reason import Refusal
+from .step import OpenFile, Step
+
+# --- events -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The policy allows it and the plan stands: a lease begins, in *preparing*."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Every step of the plan has been run. ``files`` are now the executor's to deliver."""
+
+    lease: str
+    files: tuple[OpenFile, ...]
+    devices: tuple[LeaseDevice, ...]
+    former_limit: tuple[int, int] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareFailed:
+    """A step failed; ``begun`` steps of the plan were begun, that one included."""
+
+    lease: str
+    begun: int
+    refusal: Refusal
+    former_limit: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFailed:
+    """The packet with the fds did not go out; the fds are closed."""
+
+    lease: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The owner is gone (its hold is closed), or released it, or it was revoked: ``why``."""
+
+    lease: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """The owner asks for fresh fds; ``plan`` proves the former closed and opens anew."""
+
+    lease: str
+    plan: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """A probe saw that a draining lease's devices are open still."""
+
+    lease: str
+    open: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """The probes agree that nothing is open. They are blind to an unbound cdev: fence next."""
+
+    lease: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """Every fence has returned."""
+
+    lease: str
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The way back is done. ``problems`` are what it could not put back, by device."""
+
+    lease: str
+    problems: tuple[tuple[Address, Refusal], ...] = ()
+
+
+Event = (
+    Granted
+    | Prepared
+    | PrepareFailed
+    | DeliveryFailed
+    | Ending
+    | Reopen
+    | InUse
+    | Idle
+    | Fenced
+    | Returned
+)
+
+# --- effects ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Write the lease's row, before anything else is done."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Delete the lease's row."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Run ``steps``, in order, until one fails; answer with Prepared or PrepareFailed."""
+
+    lease: Lease
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Send reply and fds in one packet and close our copies; DeliveryFailed if that fails."""
+
+    lease: Lease
+    files: tuple[OpenFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Close fds that will not be delivered."""
+
+    files: tuple[OpenFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer the waiting request with a refusal."""
+
+    lease: Lease
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Run ``steps`` (rights and limits go first), then probe until Idle."""
+
+    lease: Lease
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFences:
+    """Run ``steps`` in helpers until all have returned: Fenced."""
+
+    lease: Lease
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GiveBack:
+    """Run ``steps`` (reset, restore), each whatever became of the others: Returned."""
+
+    lease: Lease
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Give the groups to nobody until an admin clears it; outlives a reboot."""
+
+    groups: tuple[int, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell log and subscribers; ``kind`` is ``lease.granted``, ``lease.draining``, …"""
+
+    kind: str
+    lease: Lease
+    note: str | None = None
+
+
+Effect = (
+    Remember
+    | Forget
+    | Prepare
+    | Deliver
+    | Discard
+    | Refuse
+    | Drain
+    | RunFences
+    | GiveBack
+    | Quarantine
+    | Announce
+)
