@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from isod.model.address import Address
-from isod.model.host import Device, HostChange, HostSnapshot
+from isod.model.host import Device, Group, HostChange, HostSnapshot
 from isod.model.lease import LeaseDevice
 from isod.model.step import GroupName, Step, StepResult, Use
 
@@ -59,6 +59,11 @@ class Kernel(Protocol):
 
     def look(self, address: Address) -> Device | None:
         """Scan one device anew (blocking); None when it is gone."""
+        ...
+
+    def look_group(self, number: int) -> Group | None:
+        """Scan one group anew (blocking), say for a device that was hot-added; None when it is
+        gone or unreadable."""
         ...
 
     def watch(self) -> Watch: ...

@@ -61,6 +61,7 @@ class Device:
     noiommu_node: str | None = None
     boot_display: bool = False
     serial: str | None = None
+    unsettled: bool = False
 
     @property
     def is_bridge(self) -> bool:
