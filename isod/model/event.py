@@ -24,6 +24,14 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
+class Recovered:
+    """A row of the store, read at start. ``held``: its hold came back to us, still open."""
+
+    lease: Lease
+    held: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """Every step of the plan has been run. ``files`` are now the executor's to deliver."""
 
@@ -99,6 +107,7 @@ class Returned:
 
 Event = (
     Granted
+    | Recovered
     | Prepared
     | PrepareFailed
     | DeliveryFailed

@@ -15,6 +15,11 @@ from .address import Address
 VFIO_PCI = "vfio-pci"
 
 
+def is_vfio_driver(driver: str) -> bool:
+    """vfio-pci and its variants, which are named ``mlx5_vfio_pci``, ``hisi-acc-vfio-pci``, …"""
+    return driver.replace("_", "-").endswith(VFIO_PCI)
+
+
 @dataclass(frozen=True, slots=True)
 class ReservedRegion:
     """A line of an IOMMU group's ``reserved_regions``: addresses inclusive, ``kind`` as printed."""
@@ -76,10 +81,8 @@ class Device:
 
     @property
     def on_vfio(self) -> bool:
-        """Bound to vfio-pci or to one of its variants (``*-vfio-pci``, ``*_vfio_pci``)."""
-        if self.driver is None:
-            return False
-        return self.driver.replace("_", "-").endswith(VFIO_PCI)
+        """Bound to vfio-pci or to one of its variants."""
+        return self.driver is not None and is_vfio_driver(self.driver)
 
     @property
     def resets_alone(self) -> bool:

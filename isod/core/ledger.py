@@ -1,0 +1,313 @@
+"""The ledger: who owns which isolation group, and where each lease stands.
+
+One table: state x event -> transition. A transition returns the effects in the order in which
+they are to be carried out; what is not in the table is a mistake of the caller and raises.
+An event about a lease that is no more is ignored: it was on its way when the lease ended.
+
+    preparing --Prepared--> leased --Ending--> draining --Idle--> fencing --Fenced--> scrubbing
+        |                   |    ^                ^                                      |
+        '--PrepareFailed----|----|----------------'                             Returned v
+                         Reopen  '-- reopening                                         (free)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from isod.model.event import (
+    Announce,
+    Deliver,
+    DeliveryFailed,
+    Discard,
+    Drain,
+    Effect,
+    Ending,
+    Event,
+    Fenced,
+    Forget,
+    GiveBack,
+    Granted,
+    Idle,
+    InUse,
+    Prepare,
+    Prepared,
+    PrepareFailed,
+    Quarantine,
+    Recovered,
+    Refuse,
+    Remember,
+    Reopen,
+    Returned,
+    RunFences,
+)
+from isod.model.lease import Lease, State
+from isod.model.reason import Refusal
+
+from .plan import devices_to_return, steps_to_drain, steps_to_fence, steps_to_give_back
+
+Effects = tuple[Effect, ...]
+
+
+class WrongStateError(Exception):
+    """An event that the lease's state does not know: a fault in the shell, never in a client."""
+
+
+class Ledger:
+    """All leases and quarantines. Deterministic: time, ids and I/O are the caller's."""
+
+    def __init__(self, quarantined: Mapping[int, str] | None = None) -> None:
+        self._leases: dict[str, Lease] = {}
+        self._groups: dict[int, str] = {}
+        self._keys: dict[tuple[int, str], str] = {}
+        self._refusals: dict[str, Refusal] = {}
+        self._begun: dict[str, int] = {}
+        self._quarantined: dict[int, str] = dict(quarantined or {})
+
+    # --- questions ------------------------------------------------------------------------------
+
+    @property
+    def leases(self) -> Mapping[str, Lease]:
+        return self._leases
+
+    @property
+    def quarantined(self) -> Mapping[int, str]:
+        return self._quarantined
+
+    def owner_of(self, group: int) -> Lease | None:
+        """The lease that has an IOMMU group, in whatever state."""
+        name = self._groups.get(group)
+        return None if name is None else self._leases[name]
+
+    def find_key(self, uid: int, key: str) -> Lease | None:
+        """The live lease that this uid acquired with this key; one that ends is none."""
+        name = self._keys.get((uid, key))
+        return None if name is None else self._leases[name]
+
+    # --- the table ------------------------------------------------------------------------------
+
+    def apply(self, event: Event) -> Effects:
+        """Take one event. Raises WrongStateError if the state does not know it."""
+        if isinstance(event, Granted):
+            return self._begin(event.lease)
+        if isinstance(event, Recovered):
+            return self._recover(event)
+        lease = self._leases.get(event.lease)
+        if lease is None:
+            return (Discard(event.files),) if isinstance(event, Prepared) else ()
+        transition = TABLE.get((lease.state, type(event)))
+        if transition is None:
+            raise WrongStateError(f"{type(event).__name__} in state {lease.state}")
+        return transition(self, lease, event)
+
+    def _begin(self, lease: Lease) -> Effects:
+        if any(group.number in self._groups for group in lease.groups):
+            raise WrongStateError("a group has an owner already")
+        if any(group.number in self._quarantined for group in lease.groups):
+            raise WrongStateError("a group is quarantined")
+        self._put(lease)
+        return (Remember(lease), Prepare(lease, lease.plan))
+
+    def _recover(self, event: Recovered) -> Effects:
+        """A row from the store. Whatever was not *leased* with its hold still in our hands goes
+        the way back; that way is idempotent, so it does not matter how far it had come."""
+        lease = event.lease
+        self._put(lease)
+        if lease.state in {State.leased, State.reopening} and event.held:
+            return ()
+        self._begun[lease.id] = len(lease.plan)
+        return self._drain(lease, lease.ending or "isod was restarted")
+
+    def _put(self, lease: Lease) -> Lease:
+        self._leases[lease.id] = lease
+        for group in lease.groups:
+            self._groups[group.number] = lease.id
+        if lease.key is not None and lease.ending is None:
+            self._keys[lease.owner.uid, lease.key] = lease.id
+        return lease
+
+    def _prepared(self, lease: Lease, event: Prepared) -> Effects:
+        """Everything is open. The row says *leased* before the fds leave."""
+        self._begun[lease.id] = len(lease.plan)
+        lease = replace(
+            lease,
+            state=State.leased,
+            ever_leased=True,
+            devices=event.devices or lease.devices,
+            former_limit=lease.former_limit or event.former_limit,
+            warnings=(*lease.warnings, *event.warnings),
+        )
+        if lease.ending is not None:
+            return (Discard(event.files), *self._drain(self._put(lease), lease.ending))
+        self._put(lease)
+        return (
+            Remember(lease),
+            Deliver(lease, event.files),
+            Announce("lease.granted", lease),
+        )
+
+    def _prepare_failed(self, lease: Lease, event: PrepareFailed) -> Effects:
+        self._begun[lease.id] = event.begun
+        self._refusals[lease.id] = event.refusal
+        lease = replace(lease, former_limit=event.former_limit)
+        return self._drain(lease, f"not granted: {event.refusal.message}")
+
+    def _reopen(self, lease: Lease, event: Reopen) -> Effects:
+        lease = self._put(replace(lease, state=State.reopening))
+        return (Remember(lease), Prepare(lease, event.plan))
+
+    def _reopened(self, lease: Lease, event: Prepared) -> Effects:
+        lease = replace(lease, state=State.leased, devices=event.devices or lease.devices)
+        if lease.ending is not None:
+            return (Discard(event.files), *self._drain(lease, lease.ending))
+        self._put(lease)
+        return (Remember(lease), Deliver(lease, event.files))
+
+    def _reopen_failed(self, lease: Lease, event: PrepareFailed) -> Effects:
+        lease = replace(lease, state=State.leased)
+        if lease.ending is not None:
+            return (Refuse(lease, event.refusal), *self._drain(lease, lease.ending))
+        self._put(lease)
+        return (Remember(lease), Refuse(lease, event.refusal))
+
+    def _ending_later(self, lease: Lease, event: Ending) -> Effects:
+        """An operation is under way: it finishes first."""
+        self._put(replace(lease, ending=lease.ending or event.why))
+        return ()
+
+    def _ending(self, lease: Lease, event: Ending) -> Effects:
+        return self._drain(lease, event.why)
+
+    def _delivery_failed(self, lease: Lease, event: DeliveryFailed) -> Effects:
+        return self._drain(lease, "its fds could not be delivered")
+
+    def _drain(self, lease: Lease, why: str) -> Effects:
+        if lease.key is not None:
+            self._keys.pop((lease.owner.uid, lease.key), None)
+        lease = replace(lease, state=State.draining, ending=why)
+        self._put(lease)
+        limit, heirs = self._limit_after(lease)
+        steps = steps_to_drain(lease, self._begun.get(lease.id, len(lease.plan)), limit)
+        return (
+            Remember(lease),
+            *(Remember(heir) for heir in heirs),
+            Announce("lease.draining", lease, why),
+            Drain(lease, steps),
+        )
+
+    def _limit_after(self, lease: Lease) -> tuple[tuple[int, int] | None, tuple[Lease, ...]]:
+        """The limit of the owner's process once this lease is gone: what its other leases need,
+        but what it had before the first of them if this is the last. Another lease of the process
+        found the limit as we had raised it; it inherits what was before."""
+        if lease.former_limit is None:
+            return None, ()
+        process = (lease.owner.pid, lease.owner.started)
+        limit = lease.former_limit
+        heirs: list[Lease] = []
+        for other in list(self._leases.values()):
+            if other.id == lease.id or other.ending is not None or other.former_limit is None:
+                continue
+            if (other.owner.pid, other.owner.started) == process:
+                former = _lower(other.former_limit, lease.former_limit)
+                heirs.append(self._put(replace(other, former_limit=former)))
+                needed = other.terms.memlock or 0
+                limit = _higher(limit, (needed, needed))
+        return limit, tuple(heirs)
+
+    def _in_use(self, lease: Lease, event: InUse) -> Effects:
+        if event.open == lease.open:
+            return ()
+        lease = self._put(replace(lease, open=event.open))
+        refusal = self._refusals.pop(lease.id, None)
+        answer = () if refusal is None else (Refuse(lease, refusal),)
+        return (*answer, Announce("lease.in_use", lease))
+
+    def _idle(self, lease: Lease, event: Idle) -> Effects:
+        lease = self._put(replace(lease, state=State.fencing, open=()))
+        devices = devices_to_return(lease, self._begun.get(lease.id, len(lease.plan)))
+        return (Remember(lease), RunFences(lease, steps_to_fence(devices)))
+
+    def _fenced(self, lease: Lease, event: Fenced) -> Effects:
+        lease = self._put(replace(lease, state=State.scrubbing, open=()))
+        devices = devices_to_return(lease, self._begun.get(lease.id, len(lease.plan)))
+        return (Remember(lease), GiveBack(lease, steps_to_give_back(lease, devices)))
+
+    def _returned(self, lease: Lease, event: Returned) -> Effects:
+        effects: list[Effect] = []
+        unclean = tuple(
+            {
+                device.group
+                for device in lease.devices
+                for address, refusal in event.problems
+                if device.address == address and refusal.details.get("step") == "reset"
+            }
+        )
+        if unclean:
+            why = f"not scrubbed after lease {lease.id}"
+            self._quarantined.update(dict.fromkeys(unclean, why))
+            effects.append(Quarantine(unclean, why))
+        effects.extend(
+            Announce("device.stranded", lease, f"{address}: {refusal.message}")
+            for address, refusal in event.problems
+        )
+        refusal = self._refusals.pop(lease.id, None)
+        self._begun.pop(lease.id, None)
+        del self._leases[lease.id]
+        for group in lease.groups:
+            del self._groups[group.number]
+        effects.append(Forget(lease))
+        if refusal is not None:
+            effects.append(Refuse(lease, _with_undone(refusal, lease, event)))
+        effects.append(Announce("lease.ended", lease, lease.ending))
+        return tuple(effects)
+
+    def _ignore(self, lease: Lease, event: Event) -> Effects:
+        return ()
+
+
+def _with_undone(refusal: Refusal, lease: Lease, event: Returned) -> Refusal:
+    """The reply to a request that failed half-way says what was put back and what was not."""
+    problems = {str(address): problem.message for address, problem in event.problems}
+    undone = [str(device.address) for device in lease.devices if device.touched]
+    details = {**refusal.details, "undone": undone}
+    if problems:
+        details["not_undone"] = problems
+    return replace(refusal, details=details)
+
+
+def _higher(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return max(one[0], other[0], key=_bytes), max(one[1], other[1], key=_bytes)
+
+
+def _lower(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    return min(one[0], other[0], key=_bytes), min(one[1], other[1], key=_bytes)
+
+
+def _bytes(limit: int) -> float:
+    return float("inf") if limit < 0 else limit  # RLIM_INFINITY is -1 in Python
+
+
+TABLE: Mapping[tuple[State, type], Callable[[Ledger, Lease, Any], Effects]] = {
+    (State.preparing, Prepared): Ledger._prepared,
+    (State.preparing, PrepareFailed): Ledger._prepare_failed,
+    (State.preparing, Ending): Ledger._ending_later,
+    (State.leased, DeliveryFailed): Ledger._delivery_failed,
+    (State.leased, Ending): Ledger._ending,
+    (State.leased, Reopen): Ledger._reopen,
+    (State.reopening, Prepared): Ledger._reopened,
+    (State.reopening, PrepareFailed): Ledger._reopen_failed,
+    (State.reopening, Ending): Ledger._ending_later,
+    (State.reopening, DeliveryFailed): Ledger._ignore,
+    (State.draining, InUse): Ledger._in_use,
+    (State.draining, Idle): Ledger._idle,
+    (State.draining, Ending): Ledger._ignore,
+    (State.draining, DeliveryFailed): Ledger._ignore,
+    (State.fencing, InUse): Ledger._in_use,
+    (State.fencing, Fenced): Ledger._fenced,
+    (State.fencing, Ending): Ledger._ignore,
+    (State.fencing, DeliveryFailed): Ledger._ignore,
+    (State.scrubbing, Returned): Ledger._returned,
+    (State.scrubbing, Ending): Ledger._ignore,
+    (State.scrubbing, DeliveryFailed): Ledger._ignore,
+}

@@ -1,0 +1,236 @@
+"""A grant's steps, and the way back from any point of them.
+
+The plan is a pure function of snapshot and decision: what ``explain`` shows is what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from isod.model.host import VFIO_PCI, Device, Group, HostSnapshot, is_vfio_driver
+from isod.model.lease import Lease, LeaseDevice, Owner
+from isod.model.reason import Reason, RefusedError
+from isod.model.request import Acquire
+from isod.model.step import (
+    Bind,
+    Fence,
+    GrantNodes,
+    GroupName,
+    Limit,
+    OpenGroup,
+    OpenIommufd,
+    Probe,
+    Reset,
+    Restore,
+    RevokeNodes,
+    Step,
+    Unbind,
+)
+
+from .decide import Decision
+from .isolation import blocks_ownership
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps in order, and every device that the lease will hold."""
+
+    steps: tuple[Step, ...]
+    devices: tuple[LeaseDevice, ...]
+    groups: tuple[GroupName, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def plan_grant(
+    snapshot: HostSnapshot,
+    request: Acquire,
+    requested: Sequence[Device],
+    groups: Sequence[Group],
+    decision: Decision,
+    owner: Owner | None,
+) -> Plan:
+    """Plan a grant that the policy allowed.
+
+    ``owner`` None: the peer cannot be named safely, so its limits are left alone (with a
+    warning). Raises RefusedError for what can be told from the snapshot to be impossible.
+    """
+    terms, hand_over = decision.terms, decision.hand_over
+    names = tuple(GroupName(group.number, group.generation) for group in groups)
+    wanted = {device.address for device in requested}
+    devices: list[LeaseDevice] = []
+    looks: list[Step] = []
+    binds: list[Step] = []
+    for group, name in zip(groups, names, strict=True):
+        _check_group(group)
+        members = snapshot.members(group.number)
+        first = next(member for member in members if member.address in wanted)
+        if any(member.on_vfio for member in members):
+            looks.append(Probe(name, hand_over, first.address, held_only=True))
+        # What blocks ownership goes first: a bridge's driver, then the endpoints.
+        for member in sorted(members, key=lambda m: not m.is_bridge):
+            steps = _steps_for(member, member.address in wanted)
+            binds.extend(steps)
+            if steps or not member.is_bridge:
+                devices.append(
+                    _lease_device(member, group.number, member.address in wanted, bool(steps))
+                )
+        binds.append(Probe(name, hand_over, first.address, full=True))
+    warnings: list[str] = []
+    last: list[Step] = []
+    if terms.scrub == "require":
+        for device in requested:
+            if not device.resets_alone:
+                raise RefusedError(
+                    Reason.terms,
+                    f"{device.address.short} has no function reset, and scrub is required",
+                    term="scrub",
+                    devices=[str(device.address)],
+                )
+            last.append(Reset(device.address, device.generation, required=True))
+    if terms.memlock is not None:
+        limit = terms.memlock if request.memlock is None else request.memlock
+        if owner is None:
+            warnings.append("memlock not raised: this kernel cannot name the peer's process safely")
+        else:
+            last.append(Limit(owner.pid, owner.started, limit, limit))
+    last.extend(_open_steps(request, hand_over, names, devices, owner))
+    return Plan((*looks, *binds, *last), tuple(devices), names, tuple(warnings))
+
+
+def _open_steps(
+    request: Acquire,
+    hand_over: str,
+    names: tuple[GroupName, ...],
+    devices: Sequence[LeaseDevice],
+    owner: Owner | None,
+) -> list[Step]:
+    wanted = tuple(item.address for item in request.devices)
+    if hand_over == "iommufd":
+        return [OpenIommufd(wanted, iommufd=request.iommufd == "new")]
+    if hand_over == "group":
+        ready = request.container == "ready"
+        return [OpenGroup(names, wanted if ready else (), ready=ready)]
+    if owner is None:
+        raise RefusedError(Reason.unsupported, "rights on nodes need a peer with a uid")
+    return [GrantNodes(names, owner.uid)]
+
+
+def plan_reopen(lease: Lease) -> tuple[Step, ...]:
+    """Prove that what was handed over before is closed (a fence per device), bind again, open."""
+    endpoints = [d for d in lease.devices if not d.bridge and (d.touched or _was_on_vfio(d))]
+    fences: list[Step] = [Fence(device.address, device.generation) for device in endpoints]
+    binds: list[Step] = [
+        Bind(device.address, device.generation, VFIO_PCI, sibling=device.why == "sibling")
+        for device in endpoints
+    ]
+    opens = [step for step in lease.plan if isinstance(step, OpenIommufd | OpenGroup | GrantNodes)]
+    return (*fences, *binds, *opens)
+
+
+def _was_on_vfio(device: LeaseDevice) -> bool:
+    return device.former_driver is not None and is_vfio_driver(device.former_driver)
+
+
+def _check_group(group: Group) -> None:
+    if group.firmware_mappings:
+        region = group.firmware_mappings[0]
+        raise RefusedError(
+            Reason.firmware_mapping,
+            f"group {group.number}: firmware maps {region.start:#x}-{region.end:#x} 1:1",
+            devices=[str(member) for member in group.members],
+        )
+
+
+def _steps_for(member: Device, is_requested: bool) -> list[Step]:
+    """What brings one member to where the grant needs it; nothing if it is there."""
+    address, generation = member.address, member.generation
+    if member.is_bridge:
+        if blocks_ownership(member) and member.driver is not None:
+            return [Unbind(address, generation, member.driver, override=None)]
+        return []
+    if member.on_vfio:
+        return []
+    if member.driver == "pci-stub" and not is_requested:
+        return []  # harmless for viability, and put there on purpose
+    if member.virtual_functions and member.driver is not None:
+        raise RefusedError(
+            Reason.reset_domain_shared,
+            f"taking {address.short} from {member.driver} would remove its virtual functions",
+            hint="set sriov_numvfs to 0 first",
+            devices=[str(vf) for vf in member.virtual_functions],
+        )
+    steps: list[Step] = []
+    if member.driver is not None:
+        steps.append(Unbind(address, generation, member.driver, override=VFIO_PCI))
+    steps.append(Bind(address, generation, VFIO_PCI, sibling=not is_requested))
+    return steps
+
+
+def _lease_device(member: Device, group: int, is_requested: bool, touched: bool) -> LeaseDevice:
+    return LeaseDevice(
+        address=member.address,
+        generation=member.generation,
+        group=group,
+        why="requested" if is_requested else "sibling",
+        former_driver=member.driver,
+        former_override=member.driver_override,
+        parked=not is_requested and not member.is_bridge,
+        touched=touched,
+        resets_alone=member.resets_alone,
+        bridge=member.is_bridge,
+    )
+
+
+def steps_to_drain(lease: Lease, begun: int, limit: tuple[int, int] | None) -> tuple[Step, ...]:
+    """What goes at once when a lease ends: rights on nodes, and the raised limit.
+
+    ``begun`` counts the steps of the plan that were begun; ``limit`` is what the owner's process
+    shall have from now on (None: leave it).
+    """
+    steps: list[Step] = []
+    for step in reversed(lease.plan[:begun]):
+        if isinstance(step, GrantNodes):
+            steps.append(RevokeNodes(step.groups, step.uid))
+        elif isinstance(step, Limit) and limit is not None:
+            steps.append(Limit(step.pid, step.started, *limit, raise_only=False))
+    return tuple(steps)
+
+
+def devices_to_return(lease: Lease, begun: int) -> tuple[LeaseDevice, ...]:
+    """The devices that the way back concerns, last one first.
+
+    Once the lease was given out that is all of them; before, only what the steps begun touched: a
+    device that another program holds must not be fenced.
+    """
+    if lease.ever_leased:
+        return tuple(reversed(lease.devices))
+    touched = {step.address for step in lease.plan[:begun] if isinstance(step, Bind | Unbind)}
+    return tuple(device for device in reversed(lease.devices) if device.address in touched)
+
+
+def steps_to_fence(devices: Sequence[LeaseDevice]) -> tuple[Step, ...]:
+    """One fence per endpoint: together they prove that nothing of the lease is open."""
+    return tuple(Fence(d.address, d.generation) for d in devices if not d.bridge)
+
+
+def steps_to_give_back(lease: Lease, devices: Sequence[LeaseDevice]) -> tuple[Step, ...]:
+    """Scrub what the client may have had, then put every driver back."""
+    resets: list[Step] = []
+    if lease.ever_leased and lease.terms.scrub != "off":
+        required = lease.terms.scrub == "require"
+        resets = [
+            Reset(device.address, device.generation, required=required)
+            for device in devices
+            if device.resets_alone and _within_reach(lease, device)
+        ]
+    restores = [
+        Restore(device.address, device.generation, device.former_driver, device.former_override)
+        for device in devices
+    ]
+    return (*resets, *restores)
+
+
+def _within_reach(lease: Lease, device: LeaseDevice) -> bool:
+    """Could the client have used it? On ``iommufd`` a parked sibling was never handed over."""
+    return not device.bridge and (device.why == "requested" or lease.hand_over != "iommufd")

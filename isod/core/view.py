@@ -1,0 +1,177 @@
+"""What clients are shown of devices, groups and leases: pure, from snapshot and ledger.
+
+One uid sees the leases of its own; of the others it learns only that they exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from isod.model.host import Device, Features, Group, HostSnapshot
+from isod.model.lease import Lease, LeaseDevice, State
+from isod.model.peer import Peer
+from isod.model.reply import (
+    DeviceInfo,
+    FileRole,
+    GroupInfo,
+    Holder,
+    LeasedDevice,
+    LeaseInfo,
+    LeaseOwner,
+)
+from isod.model.step import HandOver, OpenFile
+
+from .isolation import blocks_ownership
+from .ledger import Ledger
+
+
+def hand_overs(features: Features) -> tuple[HandOver, ...]:
+    """The hand-overs that can work on this kernel, the safest first.
+
+    Where IOMMUFD provides ``/dev/vfio/vfio``, group exclusivity is broken and ``container`` is
+    False: no group hand-outs there, by fd or by path.
+    """
+    found: list[HandOver] = []
+    if features.iommufd and features.cdev:
+        found.append("iommufd")
+    if features.container:
+        found += ["group", "nodes"]
+    return tuple(found)
+
+
+def reset_word(device: Device) -> Literal["function", "hot only", "none"]:
+    if device.resets_alone:
+        return "function"
+    return "hot only" if device.reset_methods else "none"
+
+
+def holder(lease: Lease | None, peer: Peer) -> Holder | None:
+    if lease is None:
+        return None
+    if lease.owner.uid != peer.uid and not peer.admin:
+        return Holder(yours=False)
+    return Holder(
+        yours=lease.owner.uid == peer.uid,
+        lease=lease.id,
+        user=lease.owner.name,
+        since=lease.granted_at,
+    )
+
+
+def device_info(device: Device, ledger: Ledger, peer: Peer) -> DeviceInfo:
+    lease = None if device.group is None else ledger.owner_of(device.group)
+    return DeviceInfo(
+        address=device.address,
+        generation=device.generation,
+        vendor=device.vendor,
+        product=device.product,
+        device_class=device.device_class,
+        driver=device.driver,
+        driver_override=device.driver_override,
+        group=device.group,
+        numa_node=device.numa_node,
+        reset=reset_word(device),
+        reset_methods=device.reset_methods,
+        bridges=device.bridges,
+        bridge=device.is_bridge,
+        slot=device.slot,
+        physical_function=device.physical_function,
+        virtual_functions=device.virtual_functions,
+        cdev=device.cdev,
+        state=_device_state(device, lease, ledger),
+        holder=holder(lease, peer),
+    )
+
+
+def _device_state(device: Device, lease: Lease | None, ledger: Ledger) -> str:
+    if device.group is None:
+        return "no IOMMU"
+    if lease is not None:
+        return _state_within(device, lease)
+    if device.group in ledger.quarantined:
+        return "quarantined"
+    return "host" if blocks_ownership(device) else "free"
+
+
+def _state_within(device: Device, lease: Lease) -> str:
+    for member in lease.devices:
+        if member.address == device.address:
+            return "parked" if member.parked and lease.state is State.leased else _public(lease)
+    return _public(lease)
+
+
+def _public(lease: Lease) -> str:
+    return lease.state.public
+
+
+def group_info(group: Group, snapshot: HostSnapshot, ledger: Ledger, peer: Peer) -> GroupInfo:
+    lease = ledger.owner_of(group.number)
+    members = snapshot.members(group.number)
+    blocking = tuple(m.address for m in members if lease is None and blocks_ownership(m))
+    if lease is not None:
+        state = _public(lease)
+    elif group.number in ledger.quarantined:
+        state = "quarantined"
+    else:
+        state = "host" if blocking else "free"
+    return GroupInfo(
+        number=group.number,
+        generation=group.generation,
+        kind=group.kind,
+        devices=group.members,
+        state=state,
+        holder=holder(lease, peer),
+        blocked_by=blocking,
+        firmware_mapping=bool(group.firmware_mappings),
+    )
+
+
+def lease_info(lease: Lease, secret: str | None = None) -> LeaseInfo:
+    state: Literal["preparing", "leased", "draining", "scrubbing"] = "preparing"
+    match lease.state:
+        case State.leased | State.reopening:
+            state = "leased"
+        case State.draining | State.fencing:
+            state = "draining"
+        case State.scrubbing:
+            state = "scrubbing"
+        case State.preparing:
+            pass
+    return LeaseInfo(
+        id=lease.id,
+        state=state,
+        rule=lease.rule,
+        hand_over=lease.hand_over,
+        devices=tuple(_leased_device(device) for device in lease.devices),
+        owner=LeaseOwner(
+            uid=lease.owner.uid,
+            pid=lease.owner.pid,
+            user=lease.owner.name,
+            unit=lease.owner.unit,
+        ),
+        granted_at=lease.granted_at,
+        key=lease.key,
+        secret=secret,
+        open=lease.open,
+        ending=lease.ending,
+    )
+
+
+def _leased_device(device: LeaseDevice) -> LeasedDevice:
+    return LeasedDevice(
+        address=device.address,
+        generation=device.generation,
+        group=device.group,
+        why=device.why,
+        parked=device.parked,
+        cdev=device.cdev,
+    )
+
+
+def file_roles(files: Sequence[OpenFile]) -> tuple[FileRole, ...]:
+    """What the packet's fds are, in order."""
+    return tuple(
+        FileRole(role=file.role, address=file.address, group=file.group, state=file.state)
+        for file in files
+    )
