@@ -38,6 +38,10 @@ class Device:
     ``bridges`` are the bridges above it, nearest first. ``slot`` is the name of the physical slot
     (``/sys/bus/pci/slots``). ``cdev`` is the name under ``/dev/vfio/devices``. ``driver_override``
     is None when unset (sysfs prints "(null)").
+    ``unsettled`` says that the driver core holds the device's lock (an unbind that waits for a
+    client, a slow probe): ``driver`` reads as None while an unbind is under way, since
+    drivers/base/dd.c removes the link first, and before 7.x ``driver_override`` cannot be read at
+    all then. Never plan on such a device; look again after its next event.
     """
 
     address: Address
