@@ -1,0 +1,80 @@
+"""IOMMU groups: from ``/sys/kernel/iommu_groups/N`` to a frozen Group."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from isod.model.address import Address
+from isod.model.host import Group, ReservedRegion
+
+from .tree import PCI_NAME, Directory, UnreadableError, names_in
+
+_REGION = re.compile(r"0x([0-9a-f]{1,16}) 0x([0-9a-f]{1,16}) ([a-z-]+(?: [a-z-]+)*)")
+
+
+def groups_directory(root: Path) -> Path:
+    return root / "sys" / "kernel" / "iommu_groups"
+
+
+def scan_group(root: Path, number: int) -> Group | None:
+    """Read one group; None when it is gone, or when its reserved regions or members cannot be
+    read (a group without known regions must not look like one without firmware mappings)."""
+    path = groups_directory(root) / str(number)
+    try:
+        with Directory(path) as directory:
+            members = tuple(
+                sorted(member_address(path / "devices" / name) for name in _members(path))
+            )
+            return Group(
+                number=number,
+                generation=directory.generation,
+                members=members,
+                kind=directory.text("type") or "unknown",
+                reserved_regions=_regions(directory.text("reserved_regions") or ""),
+                name=directory.text("name") or None,
+            )
+    except (FileNotFoundError, UnreadableError):
+        return None
+
+
+def scan_groups(root: Path) -> dict[int, Group]:
+    """All groups by number."""
+    found = {}
+    for name in names_in(groups_directory(root)):
+        if name.isdecimal():
+            group = scan_group(root, int(name))
+            if group is not None:
+                found[group.number] = group
+    return found
+
+
+def member_address(link: Path) -> Address:
+    """The address of a group's member, whatever bus it is on: none is ever left out."""
+    if PCI_NAME.fullmatch(link.name):
+        return Address.pci(link.name)
+    try:
+        bus = (link / "subsystem").readlink().name
+    except OSError:
+        bus = "unknown"
+    return Address(bus, link.name)
+
+
+def _members(path: Path) -> list[str]:
+    try:
+        with os.scandir(path / "devices") as entries:
+            return [entry.name for entry in entries]
+    except OSError as error:
+        raise UnreadableError(f"{path}/devices: {error.strerror}") from error
+
+
+def _regions(text: str) -> tuple[ReservedRegion, ...]:
+    """Lines ``0xSTART 0xEND TYPE`` (drivers/iommu/iommu.c, iommu_group_show_resv_regions)."""
+    found = []
+    for line in text.splitlines():
+        match = _REGION.fullmatch(line.strip())
+        if match is None:
+            raise UnreadableError(f"not a reserved region: {line!r}")
+        found.append(ReservedRegion(int(match[1], 16), int(match[2], 16), match[3]))
+    return tuple(found)
