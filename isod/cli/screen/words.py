@@ -1,0 +1,58 @@
+"""Short words for durations, device states and lists of devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from isod.model.address import Address
+from isod.model.reply import DeviceInfo, GroupInfo, Holder
+
+from .terminal import escape
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "m"))
+
+
+def age(since: float, now: float) -> str:
+    """How long ago, in one number and one letter: ``2h``."""
+    seconds = max(0, int(now - since))
+    for size, letter in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size}{letter}"
+    return f"{seconds}s"
+
+
+def holder_words(holder: Holder | None, now: float) -> str:
+    """Lease, user and age, as far as the asker may know them."""
+    if holder is None:
+        return ""
+    words = [word for word in (holder.lease, holder.user) if word is not None]
+    if holder.since is not None:
+        words.append(age(holder.since, now))
+    return escape(" ".join(words))
+
+
+def state_words(device: DeviceInfo, group: GroupInfo | None, now: float) -> str:
+    """What can be said of a device in a word or three: ``leased L7 alice 2h``."""
+    if device.state == "parked":
+        holder = device.holder
+        whose = None if holder is None else holder.lease or holder.user
+        return "parked" if whose is None else f"parked for {escape(whose)}"
+    if device.state == "no IOMMU":
+        return "no IOMMU (UNSAFE)"
+    others = () if group is None else tuple(a for a in group.blocked_by if a != device.address)
+    if device.state == "free" and others:
+        return f"blocked by {short_list(others)}"
+    if device.state == "host":
+        return "used by the host"
+    return f"{escape(device.state)} {holder_words(device.holder, now)}".rstrip()
+
+
+def short_list(addresses: Iterable[Address]) -> str:
+    """``04:01.0, 04:02.0 and 04:03.0``."""
+    *most, last = [escape(address.short) for address in addresses] or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def comma_list(addresses: Iterable[Address]) -> str:
+    """``04:01.0, 04:02.0``."""
+    return ", ".join(escape(address.short) for address in addresses)
