@@ -1,0 +1,101 @@
+"""``isoctl show``: one device in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rich.console import Group as Stack
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from isod.cli.pci_names import PciNames, what
+from isod.model.address import Address
+from isod.model.reply import DeviceInfo, GroupInfo
+
+from .terminal import escape
+from .words import short_list, state_words
+
+
+def device_screen(
+    device: DeviceInfo,
+    group: GroupInfo | None,
+    devices: Mapping[Address, DeviceInfo],
+    names: PciNames,
+    now: float,
+) -> RenderableType:
+    """Tell where a device sits, with whom it shares its fate, and who has it."""
+    head = Text()
+    head.append(escape(device.address), style="bold")
+    head.append(f"  {escape(what(device, names))}      {_place(device)}")
+    facts = Table.grid(padding=(0, 2, 0, 0))
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
+    for label, words in device_facts(device, group, devices, now):
+        facts.add_row(Text(f"  {label}"), Text(words))
+    return Stack(head, facts)
+
+
+def device_facts(
+    device: DeviceInfo,
+    group: GroupInfo | None,
+    devices: Mapping[Address, DeviceInfo],
+    now: float,
+) -> Iterable[tuple[str, str]]:
+    """The lines below the headline: label and sentence."""
+    yield "State", state_words(device, group, now)
+    yield "Driver", _driver(device)
+    yield "Shares its group with", _companions(device, group, devices)
+    if group is not None and group.firmware_mapping:
+        yield "Firmware", "wants memory mapped 1:1 for this group; the kernel will not hand it out"
+    yield "Reset", _reset(device)
+    if device.physical_function is not None:
+        yield "Virtual function", f"of {escape(device.physical_function.short)}"
+    if device.virtual_functions:
+        yield "Virtual functions", short_list(device.virtual_functions)
+    if device.slot is not None:
+        yield "Slot", escape(device.slot)
+
+
+def _place(device: DeviceInfo) -> str:
+    words = ["no IOMMU group" if device.group is None else f"group {device.group}"]
+    if device.bridges:
+        words.append(f"behind bridge {escape(device.bridges[0].name)}")
+    if device.numa_node is not None:
+        words.append(f"NUMA {device.numa_node}")
+    return ", ".join(words)
+
+
+def _driver(device: DeviceInfo) -> str:
+    driver = escape(device.driver) if device.driver else "none"
+    return f"{driver} (as {escape(device.cdev)})" if device.cdev else driver
+
+
+def _companions(
+    device: DeviceInfo, group: GroupInfo | None, devices: Mapping[Address, DeviceInfo]
+) -> str:
+    """The rest of the group, each with what keeps the group from being owned, if it does."""
+    if group is None:
+        return "nothing: without an IOMMU it can reach all memory (UNSAFE)"
+    words = []
+    for address in group.devices:
+        if address == device.address:
+            continue
+        other = devices.get(address)
+        name = escape(address.short)
+        if other is not None and other.bridge:
+            words.append(f"bridge {name}")
+        elif address in group.blocked_by and other is not None and other.driver is not None:
+            words.append(f"{name} (used by {escape(other.driver)})")
+        else:
+            words.append(name)
+    return ", ".join(words) if words else "nothing: it is alone in its group"
+
+
+def _reset(device: DeviceInfo) -> str:
+    methods = ", ".join(escape(method) for method in device.reset_methods)
+    if device.reset == "function":
+        return f"function reset ({methods}); hits nothing else" if methods else "function reset"
+    if device.reset == "hot only":
+        return "hot reset only: hits everything on its bus or slot"
+    return "none"
