@@ -188,12 +188,12 @@ class Ledger:
         lease = replace(lease, state=State.draining, ending=why)
         self._put(lease)
         limit, heirs = self._limit_after(lease)
-        steps = steps_to_drain(lease, self._begun.get(lease.id, len(lease.plan)), limit)
+        begun = self._begun.get(lease.id, len(lease.plan))
         return (
             Remember(lease),
             *(Remember(heir) for heir in heirs),
             Announce("lease.draining", lease, why),
-            Drain(lease, steps),
+            Drain(lease, steps_to_drain(lease, begun, limit), devices_to_return(lease, begun)),
         )
 
     def _limit_after(self, lease: Lease) -> tuple[tuple[int, int] | None, tuple[Lease, ...]]:

@@ -48,12 +48,14 @@ def plan_grant(
     requested: Sequence[Device],
     groups: Sequence[Group],
     decision: Decision,
-    owner: Owner | None,
+    owner: Owner,
+    *,
+    limits: bool,
 ) -> Plan:
     """Plan a grant that the policy allowed.
 
-    ``owner`` None: the peer cannot be named safely, so its limits are left alone (with a
-    warning). Raises RefusedError for what can be told from the snapshot to be impossible.
+    ``limits`` False: the owner's process cannot be named safely, so its limits are left alone,
+    with a warning. Raises RefusedError for what the snapshot shows to be impossible.
     """
     terms, hand_over = decision.terms, decision.hand_over
     names = tuple(GroupName(group.number, group.generation) for group in groups)
@@ -90,7 +92,7 @@ def plan_grant(
             last.append(Reset(device.address, device.generation, required=True))
     if terms.memlock is not None:
         limit = terms.memlock if request.memlock is None else request.memlock
-        if owner is None:
+        if not limits:
             warnings.append("memlock not raised: this kernel cannot name the peer's process safely")
         else:
             last.append(Limit(owner.pid, owner.started, limit, limit))
@@ -103,7 +105,7 @@ def _open_steps(
     hand_over: str,
     names: tuple[GroupName, ...],
     devices: Sequence[LeaseDevice],
-    owner: Owner | None,
+    owner: Owner,
 ) -> list[Step]:
     wanted = tuple(item.address for item in request.devices)
     if hand_over == "iommufd":
@@ -111,8 +113,6 @@ def _open_steps(
     if hand_over == "group":
         ready = request.container == "ready"
         return [OpenGroup(names, wanted if ready else (), ready=ready)]
-    if owner is None:
-        raise RefusedError(Reason.unsupported, "rights on nodes need a peer with a uid")
     return [GrantNodes(names, owner.uid)]
 
 

@@ -169,10 +169,12 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Run ``steps`` (rights and limits go first), then probe until Idle."""
+    """Run ``steps`` (rights and limits go first), then probe ``devices`` until Idle. Without
+    devices there is nothing to probe: the failed grant had touched none."""
 
     lease: Lease
     steps: tuple[Step, ...]
+    devices: tuple[LeaseDevice, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,76 @@
+"""``isod serve``: the daemon's own command. Plain argparse: what is imported here runs as root."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+from isod import __version__
+from isod.daemon.policy_folder import FOLDERS
+from isod.daemon.serve import Settings, serve
+from isod.daemon.store import StoreError
+
+RUN = Path("/run/isod")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code: 0 stopped, 1 could not run, 2 usage."""
+    options = _parser().parse_args(arguments)
+    simulate: Path | None = options.simulate
+    home = simulate or RUN
+    settings = Settings(
+        socket=options.socket or home / "isod.sock",
+        state=options.state or (simulate / "state" if simulate else RUN),
+        policy=(options.policy,) if options.policy else FOLDERS,
+        simulate=simulate,
+    )
+    if options.policy and not options.policy.is_dir():
+        print(f"isod: {options.policy}: no such folder", file=sys.stderr)
+        return 2
+    try:
+        trio.run(serve, settings)
+    except (StoreError, OSError) as error:
+        print(f"isod: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="isod", description="Broker of VFIO devices for unprivileged programs."
+    )
+    parser.add_argument("--version", action="version", version=f"isod {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser(
+        "serve",
+        help="run the daemon in the foreground",
+        description="Run the daemon in the foreground until SIGTERM or SIGINT.",
+        epilog="example: isod serve --simulate /tmp/host --policy ./policy",
+    )
+    command.add_argument(
+        "--simulate",
+        type=Path,
+        metavar="DIR",
+        help="serve the simulated host in DIR (made if DIR is empty); needs no root",
+    )
+    command.add_argument(
+        "--socket", type=Path, metavar="PATH", help="listen here (default: /run/isod/isod.sock)"
+    )
+    command.add_argument(
+        "--policy",
+        type=Path,
+        metavar="DIR",
+        help="read policy files from DIR alone (default: /etc/isod/policy.d and its kin)",
+    )
+    command.add_argument(
+        "--state", type=Path, metavar="DIR", help="keep the ledger in DIR (default: /run/isod)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

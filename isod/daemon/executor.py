@@ -1,0 +1,311 @@
+"""Carries out what the ledger wants: runs steps off the loop and reports back with events.
+
+Steps that cannot wait for a client run in threads; fences run in helper processes, and their pipes
+are awaited here. No task here owns a decision: it runs steps, in order, and says what came of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import trio
+
+from isod.kernel.port import Kernel
+from isod.model.address import Address
+from isod.model.event import (
+    Deliver,
+    DeliveryFailed,
+    Discard,
+    Drain,
+    Effect,
+    Ending,
+    Fenced,
+    GiveBack,
+    Idle,
+    InUse,
+    Prepare,
+    Prepared,
+    PrepareFailed,
+    Refuse,
+    Returned,
+    RunFences,
+)
+from isod.model.host import Device
+from isod.model.lease import Lease, LeaseDevice
+from isod.model.reason import Reason, Refusal, RefusedError
+from isod.model.step import Fence, OpenFile, Step, StepResult
+
+from .outcome import Delivery, Outcome, close_files
+from .watcher import Watcher
+from .world import World
+
+POLL_SECONDS = 1.0
+STUCK_SECONDS = 2.0
+RETRY_SECONDS = 5.0
+THREADS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """How far a run of steps came: what was opened, what else the results said, what failed."""
+
+    begun: int
+    files: tuple[OpenFile, ...]
+    warnings: tuple[str, ...] = ()
+    former_limit: tuple[int, int] | None = None
+    refusal: Refusal | None = None
+
+
+class Executor:
+    """One per daemon. ``outcomes`` are the requests that wait, by lease."""
+
+    def __init__(
+        self, kernel: Kernel, world: World, watcher: Watcher, nursery: trio.Nursery
+    ) -> None:
+        self._kernel = kernel
+        self._world = world
+        self._watcher = watcher
+        self._nursery = nursery
+        self._limiter = trio.CapacityLimiter(THREADS)
+        self._holds: dict[str, int] = {}
+        self.outcomes: dict[str, Outcome] = {}
+
+    def carry_out(self, effect: Effect) -> None:
+        """Begin with an effect; returns at once."""
+        match effect:
+            case Prepare():
+                self._nursery.start_soon(self._prepare, effect)
+            case Deliver():
+                self._deliver(effect)
+            case Discard():
+                close_files(effect.files)
+            case Refuse():
+                outcome = self.outcomes.pop(effect.lease.id, None)
+                if outcome is not None:
+                    outcome.set(effect.refusal)
+            case Drain():
+                self._nursery.start_soon(self._drain, effect)
+            case RunFences():
+                self._nursery.start_soon(self._fence, effect)
+            case GiveBack():
+                self._nursery.start_soon(self._give_back, effect)
+            case _:
+                raise TypeError(f"no way to carry out {type(effect).__name__}")
+
+    # --- granting -------------------------------------------------------------------------------
+
+    async def _prepare(self, effect: Prepare) -> None:
+        run = await self._run(effect.steps)
+        lease = effect.lease
+        if run.refusal is not None:
+            self._world.apply(PrepareFailed(lease.id, run.begun, run.refusal, run.former_limit))
+            return
+        devices = self._named(lease)
+        self._world.apply(Prepared(lease.id, run.files, devices, run.former_limit, run.warnings))
+
+    def _named(self, lease: Lease) -> tuple[LeaseDevice, ...]:
+        """The lease's devices with the cdev names that binding gave them."""
+        known = self._world.snapshot.devices
+        return tuple(
+            replace(device, cdev=known[device.address].cdev if device.address in known else None)
+            for device in lease.devices
+        )
+
+    def _deliver(self, effect: Deliver) -> None:
+        """Give files and a new hold to the request that waits. The hold's other end is watched
+        from before the fds leave, so that no death of the client can be missed."""
+        lease = effect.lease
+        outcome = self.outcomes.pop(lease.id, None)
+        try:
+            watched, given = os.pipe2(os.O_CLOEXEC)
+        except OSError:
+            close_files(effect.files)
+            self._nursery.start_soon(self._undelivered, lease.id)
+            return
+        os.set_blocking(watched, False)
+        self._holds[lease.id] = self._holds.get(lease.id, 0) + 1
+        self._nursery.start_soon(self._watch_hold, lease.id, watched)
+        delivery = Delivery(lease, (OpenFile("hold", given), *effect.files))
+        if outcome is None:
+            delivery.close()
+        else:
+            outcome.set(delivery)
+
+    async def _undelivered(self, lease: str) -> None:
+        self._world.apply(DeliveryFailed(lease))
+
+    async def _watch_hold(self, lease: str, watched: int) -> None:
+        """Wait until the last copy of the hold is closed. Whatever is written into it is thrown
+        away: it is a hold, not a channel."""
+        try:
+            while True:
+                await trio.lowlevel.wait_readable(watched)
+                try:
+                    if not os.read(watched, 65536):
+                        break
+                except BlockingIOError:
+                    continue
+        finally:
+            trio.lowlevel.notify_closing(watched)
+            os.close(watched)
+        self._holds[lease] -= 1
+        if self._holds[lease] == 0:  # a lease opened again has several: the last one counts
+            del self._holds[lease]
+            self._world.apply(Ending(lease, "its hold was closed"))
+
+    # --- the way back ---------------------------------------------------------------------------
+
+    async def _drain(self, effect: Drain) -> None:
+        lease = effect.lease
+        for step in effect.steps:
+            run = await self._run((step,))
+            self._report(lease, run)
+        if effect.devices:
+            groups = tuple(
+                group
+                for group in lease.groups
+                if any(device.group == group.number for device in effect.devices)
+            )
+            with self._watcher.closes(g.number for g in groups) as closes:
+                while True:
+                    use = await trio.to_thread.run_sync(
+                        self._kernel.use, effect.devices, groups, limiter=self._limiter
+                    )
+                    if use.idle:
+                        break
+                    busy = set(use.open) | {
+                        d.address
+                        for d in effect.devices
+                        if d.group in use.busy_groups and not use.open
+                    }
+                    self._world.apply(InUse(lease.id, tuple(sorted(busy))))
+                    with trio.move_on_after(POLL_SECONDS):
+                        await closes.wait()
+        self._world.apply(Idle(lease.id))
+
+    async def _fence(self, effect: RunFences) -> None:
+        """One device after the other: all have to return anyway, so one helper does for all."""
+        for step in effect.steps:
+            assert isinstance(step, Fence)
+            while (refusal := await self._run_fence(step, effect.lease.id)) is not None:
+                # Without the proof the group is not free. Keep trying, and say so.
+                self._report(effect.lease, _Run(0, (), refusal=refusal))
+                self._world.apply(InUse(effect.lease.id, (step.address,)))
+                await trio.sleep(RETRY_SECONDS)
+        self._world.apply(Fenced(effect.lease.id))
+
+    async def _run_fence(self, step: Fence, lease: str | None) -> Refusal | None:
+        """Run one fence however long it takes; with ``lease`` a stuck one is reported."""
+        try:
+            pending = await trio.to_thread.run_sync(self._kernel.start, step, limiter=self._limiter)
+        except RefusedError as error:
+            return error.refusal
+        try:
+            with trio.move_on_after(STUCK_SECONDS) as patience:
+                await trio.lowlevel.wait_readable(pending.fileno())
+            if patience.cancelled_caught:
+                if lease is not None:
+                    self._world.apply(InUse(lease, (step.address,)))
+                await trio.lowlevel.wait_readable(pending.fileno())
+        except trio.Cancelled:
+            pending.abandon()
+            raise
+        try:
+            pending.finish()
+        except RefusedError as error:
+            return error.refusal
+        return None
+
+    async def _give_back(self, effect: GiveBack) -> None:
+        problems: list[tuple[Address, Refusal]] = []
+        for step in effect.steps:
+            run = await self._run((step,))
+            if run.refusal is not None:
+                self._report(effect.lease, run)
+                problems.append((_address(step), run.refusal))
+        self._world.apply(Returned(effect.lease.id, tuple(problems)))
+
+    def _report(self, lease: Lease, run: _Run) -> None:
+        for text in (run.refusal.message,) if run.refusal else run.warnings:
+            self._world.journal.record("step.failed", text, lease=lease.id)
+
+    # --- running steps --------------------------------------------------------------------------
+
+    async def _run(self, steps: Sequence[Step]) -> _Run:
+        """Run steps until one fails; then what they opened is closed. Looks at the devices they
+        touched afterwards, so that the host's picture is current when the event arrives."""
+        begun = 0
+        files: list[OpenFile] = []
+        warnings: list[str] = []
+        former: tuple[int, int] | None = None
+        try:
+            while begun < len(steps):
+                if isinstance(fence := steps[begun], Fence):
+                    begun += 1
+                    if (refusal := await self._bounded_fence(fence)) is not None:
+                        close_files(files)
+                        return _Run(begun, (), former_limit=former, refusal=refusal)
+                    continue
+                stretch = _until_fence(steps, begun)
+                # One hop into a thread for all of them: a hop costs as much as a cheap step.
+                results, failure, seen = await trio.to_thread.run_sync(
+                    partial(_run_stretch, self._kernel, stretch), limiter=self._limiter
+                )
+                begun += len(results) + (failure is not None)
+                for result in results:
+                    files.extend(result.files)
+                    warnings.extend(result.warnings)
+                    former = former or result.former_limit
+                self._world.note(seen, {})
+                if failure is not None:
+                    close_files(files)
+                    return _Run(begun, (), tuple(warnings), former, failure)
+        except BaseException:
+            close_files(files)
+            raise
+        return _Run(begun, tuple(files), tuple(warnings), former)
+
+    async def _bounded_fence(self, step: Fence) -> Refusal | None:
+        """A fence on the way to fresh fds: what is still open is an answer, not waited for."""
+        with trio.move_on_after(STUCK_SECONDS):
+            return await self._run_fence(step, None)
+        what = f"{step.address.short} is still open from what was handed over before"
+        return Refusal(Reason.in_use, what, {"devices": [str(step.address)]})
+
+
+def _until_fence(steps: Sequence[Step], begin: int) -> tuple[Step, ...]:
+    end = begin
+    while end < len(steps) and not isinstance(steps[end], Fence):
+        end += 1
+    return tuple(steps[begin:end])
+
+
+def _run_stretch(
+    kernel: Kernel, steps: Sequence[Step]
+) -> tuple[list[StepResult], Refusal | None, Mapping[Address, Device | None]]:
+    """In a thread: run steps until one fails, then look at the devices that they named."""
+    results: list[StepResult] = []
+    failure: Refusal | None = None
+    begun: list[Step] = []
+    try:
+        for step in steps:
+            begun.append(step)
+            results.append(kernel.run(step))
+    except RefusedError as error:
+        named = {"step": steps[len(results)].step, **error.refusal.details}
+        failure = replace(error.refusal, details=named)
+    except BaseException:
+        for result in results:
+            close_files(result.files)
+        raise
+    changed = {_address(s) for s in begun if s.step in {"bind", "unbind", "restore"}}
+    return results, failure, {address: kernel.look(address) for address in changed}
+
+
+def _address(step: Step) -> Address:
+    address = getattr(step, "address", None)
+    assert isinstance(address, Address)
+    return address

@@ -1,0 +1,144 @@
+"""Who is at the other end of a connection: everything the kernel says about it, once, at accept.
+
+Whatever cannot be looked up stays None or empty and matches no rule.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from isod.model.peer import Peer
+
+# include/uapi/asm-generic/socket.h; Python 3.11 has no names for these.
+SO_PEERSEC = 31
+SO_PEERGROUPS = 59
+SO_PEERPIDFD = 77  # Linux 6.5
+
+_UCRED = struct.Struct("iII")
+_GROUPS_MAX = 65536
+_PROC = Path("/proc")
+
+
+@dataclass(slots=True)
+class Identity:
+    """The peer with its pidfd, which pins the process for as long as the connection lasts.
+
+    ``started`` is the process's start time in clock ticks (0: unknown). ``pidfd`` is owned here,
+    -1 when closed or never had.
+    """
+
+    peer: Peer
+    started: int = 0
+    pidfd: int = -1
+
+    def close(self) -> None:
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+
+def identify(connection: socket.socket, *, admin: bool = False) -> Identity:
+    """Look up a fresh connection's peer. Raises OSError when even the credentials are not had."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    pid, uid, gid = _UCRED.unpack(raw)
+    pidfd = _pidfd(connection)
+    try:
+        cgroup, started, verified = None, 0, False
+        if pidfd >= 0 and pid > 0:
+            cgroup = _cgroup(pid)
+            started = _start_time(pid)
+            # Read first, then look whether the process still is: so what was read is its own.
+            verified = started > 0 and _alive(pidfd)
+        system_unit, user_unit = _units(cgroup) if verified else (None, None)
+        return Identity(
+            Peer(
+                uid=uid,
+                gid=gid,
+                groups=_groups(connection),
+                pid=pid,
+                verified=verified,
+                label=_label(connection),
+                cgroup=cgroup if verified else None,
+                unit=system_unit,
+                user_unit=user_unit,
+                admin=admin,
+            ),
+            started if verified else 0,
+            pidfd,
+        )
+    except BaseException:
+        if pidfd >= 0:
+            os.close(pidfd)
+        raise
+
+
+def _pidfd(connection: socket.socket) -> int:
+    """The pidfd of the process that connected, -1 where the kernel has none to give.
+
+    ESRCH or EINVAL: the process is gone already, or too old a kernel (before 6.5).
+    """
+    with suppress(OSError):
+        raw = connection.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD, 4)
+        descriptor: int = struct.unpack("i", raw)[0]
+        os.set_inheritable(descriptor, False)
+        return descriptor
+    return -1
+
+
+def _groups(connection: socket.socket) -> frozenset[int]:
+    """Supplementary groups as they were at connect (SO_PEERGROUPS, 4.13)."""
+    with suppress(OSError):
+        raw = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4 * _GROUPS_MAX)
+        return frozenset(struct.unpack(f"{len(raw) // 4}I", raw))
+    return frozenset()
+
+
+def _label(connection: socket.socket) -> str | None:
+    with suppress(OSError, UnicodeDecodeError):
+        raw = connection.getsockopt(socket.SOL_SOCKET, SO_PEERSEC, 4096)
+        return raw.rstrip(b"\0").decode() or None
+    return None
+
+
+def _cgroup(pid: int) -> str | None:
+    with suppress(OSError, UnicodeDecodeError):
+        for line in (_PROC / str(pid) / "cgroup").read_text().splitlines():
+            if line.startswith("0::/"):
+                return line[3:]
+    return None
+
+
+def _start_time(pid: int) -> int:
+    """Field 22 of /proc/PID/stat; the second field may itself hold blanks and brackets."""
+    with suppress(OSError, ValueError, IndexError):
+        stat = (_PROC / str(pid) / "stat").read_bytes()
+        return int(stat.rpartition(b")")[2].split()[19])
+    return 0
+
+
+def _alive(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return not poll.poll(0)
+
+
+def _units(cgroup: str | None) -> tuple[str | None, str | None]:
+    """The first system unit on the path, and the unit below ``user@N.service`` if there is one.
+
+    Names below a user's manager are chosen by that user, so they are a word of their own. Slices
+    are no units that a peer runs in.
+    """
+    if cgroup is None:
+        return None, None
+    parts = cgroup.strip("/").split("/")
+    units = [part for part in parts if part.endswith((".service", ".scope"))]
+    if not units:
+        return None, None
+    below_user_manager = units[0].startswith("user@") and len(units) > 1
+    return units[0], units[-1] if below_user_manager else None

@@ -1,0 +1,68 @@
+"""The log: grants, releases and denials, one record each, with a MESSAGE_ID.
+
+Values are fields of their own and never part of a format; on a terminal or pipe control characters
+are escaped, so that a device or client name cannot forge a line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Protocol
+
+# One id per kind of record, for ever (journalctl MESSAGE_ID=…, catalog entries).
+MESSAGE_IDS = {
+    "lease.granted": "5f2a9c1de4734a0c8f4b1c6d0a7e3b51",
+    "lease.draining": "c8b1f0a94d5e4b7296e3d2a81f6c0e47",
+    "lease.in_use": "0d7e6b3a2c914f58b1a4e9f7c5d28360",
+    "lease.ended": "e13c7a5f9b084d62a7f5c0b8d4e61f92",
+    "lease.refused": "91b4d8e27f6c4a35bd0e8a3c7f15e264",
+    "device.stranded": "3a6f1e8c5d7b4092a8c4f0e2b9d71655",
+    "step.failed": "b7d0c4e19a3f4e86952f8d1b6c0e7a38",
+    "daemon": "47c9e2f0b6a84d13a5d7f1c38e0b9264",
+    "policy": "d25e8b7a01c34f69ae4b6f0d9c1873e5",
+}
+_PRIORITY = {"lease.refused": 5, "device.stranded": 3, "step.failed": 4}
+
+
+class Journal(Protocol):
+    """Where records go."""
+
+    def record(self, kind: str, message: str, **fields: str | int) -> None: ...
+
+
+def escaped(text: str) -> str:
+    """The text with control characters written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class StreamJournal:
+    """Lines on standard error, for the foreground."""
+
+    def record(self, kind: str, message: str, **fields: str | int) -> None:
+        extra = "".join(f" {key.lower()}={escaped(str(value))}" for key, value in fields.items())
+        print(f"isod: {kind}: {escaped(message)}{extra}", file=sys.stderr, flush=True)
+
+
+class SystemJournal:
+    """Structured records in systemd's journal."""
+
+    def __init__(self) -> None:
+        from systemd import journal  # type: ignore[attr-defined]  # noqa: PLC0415 - only where there is a journal
+
+        self._send = journal.send
+
+    def record(self, kind: str, message: str, **fields: str | int) -> None:
+        self._send(
+            message,
+            MESSAGE_ID=MESSAGE_IDS[kind],
+            PRIORITY=str(_PRIORITY.get(kind, 6)),
+            SYSLOG_IDENTIFIER="isod",
+            ISOD_KIND=kind,
+            **{f"ISOD_{key.upper()}": str(value) for key, value in fields.items()},
+        )
+
+
+def open_journal() -> Journal:
+    """The system's journal when standard error goes there, else the stream."""
+    return SystemJournal() if os.environ.get("JOURNAL_STREAM") else StreamJournal()

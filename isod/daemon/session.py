@@ -1,0 +1,171 @@
+"""One connection: packets in, calls through the gate, packets out.
+
+Packets that break the rules end the connection. Requests that only look are answered in place;
+those that begin an operation are waited for beside the others, so answers come out of order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import trio
+from pydantic import BaseModel, ValidationError
+
+from isod.core import view
+from isod.model.method import METHODS, Method
+from isod.model.reason import Reason, Refusal, RefusedError
+from isod.model.reply import AcquireResult
+from isod.model.request import PACKET_BYTES
+from isod.wire import jsonrpc
+from isod.wire.jsonrpc import Code, Id, Invalid, Notification, Request
+from isod.wire.packet import PacketError, ancillary, check_sendable, unpack_plain
+
+from .gate import Begun, Gate
+from .identify import Identity
+from .outcome import Delivery
+
+REQUESTS = 16
+SEND_SECONDS = 10.0
+
+
+class Session:
+    """A peer's connection. ``run`` ends with it; nothing of it stays behind."""
+
+    def __init__(self, connection: trio.socket.SocketType, who: Identity, gate: Gate) -> None:
+        self._connection = connection
+        self._who = who
+        self._gate = gate
+        self._sending = trio.Lock()
+        self._waiting: set[Id] = set()
+
+    async def run(self) -> None:
+        """Serve until the peer leaves or breaks the rules of the packet layer."""
+        async with trio.open_nursery() as nursery:
+            try:
+                while (packet := await self._receive()) is not None:
+                    await self._serve(packet, nursery)
+            except (PacketError, OSError):
+                pass  # nothing can be said to a peer that does not speak in packets, or has left
+            nursery.cancel_scope.cancel()
+
+    async def _receive(self) -> bytes | None:
+        """One packet without room for fds: what a client sends along, the kernel drops."""
+        received = await self._connection.recvmsg(PACKET_BYTES)
+        return unpack_plain(received, self._connection.fileno())
+
+    async def _send(self, data: bytes, fds: tuple[int, ...] = ()) -> None:
+        """Send one packet. A peer that does not read loses its connection after a while."""
+        check_sendable(data, fds)
+        with trio.fail_after(SEND_SECONDS):
+            async with self._sending:
+                await self._connection.sendmsg([data], ancillary(fds))
+
+    # --- requests -------------------------------------------------------------------------------
+
+    async def _serve(self, packet: bytes, nursery: trio.Nursery) -> None:
+        incoming = jsonrpc.read(packet)
+        if incoming.batch:
+            answer = jsonrpc.join(self._answer_batch(incoming.entries))
+        else:
+            answer = None
+            for entry in incoming.entries:
+                if isinstance(entry, Request) and self._carries(entry):
+                    answer = self._begin(entry, nursery)
+                else:
+                    answer = self._answer(entry)
+        if answer is not None:
+            await self._send(answer)
+
+    def _answer_batch(self, entries: Iterable[jsonrpc.Entry]) -> Iterable[tuple[Id, bytes]]:
+        for entry in entries:
+            identity = None if isinstance(entry, Notification) else entry.id
+            if isinstance(entry, Request) and self._carries(entry):
+                detail = "its reply carries fds: ask outside of a batch"
+                yield identity, jsonrpc.error(identity, Code.invalid_request, detail)
+            elif (answer := self._answer(entry)) is not None:
+                yield identity, answer
+
+    @staticmethod
+    def _carries(entry: Request) -> bool:
+        method = METHODS.get(entry.method)
+        return method is not None and method.carries
+
+    def _answer(self, entry: jsonrpc.Entry) -> bytes | None:
+        """The answer to what is answered in place."""
+        match entry:
+            case Invalid():
+                return entry.response
+            case Notification():
+                # Nothing comes of one: what looks has no reply, and what changes something must
+                # not be asked without waiting for the answer.
+                return None
+            case Request():
+                answer = self._call(entry)
+                return answer if isinstance(answer, bytes) else None
+
+    def _call(self, entry: Request) -> bytes | Begun:
+        """Send a request through the gate."""
+        method: Method | None = METHODS.get(entry.method)
+        if method is None:
+            return jsonrpc.error(entry.id, Code.method_not_found)
+        try:
+            answer = self._gate.call(self._who, method, dict(entry.params))
+        except ValidationError as error:
+            return jsonrpc.error(entry.id, Code.invalid_params, _first(error))
+        except RefusedError as error:
+            return jsonrpc.refusal(entry.id, error.refusal)
+        if isinstance(answer, Begun):
+            return answer
+        return jsonrpc.fit(entry.id, jsonrpc.result(entry.id, answer))
+
+    def _begin(self, entry: Request, nursery: trio.Nursery) -> bytes | None:
+        """Begin a request whose answer comes later, unless it is one too many."""
+        if entry.id in self._waiting:
+            return jsonrpc.error(entry.id, Code.invalid_request, "this id is under way")
+        if len(self._waiting) >= REQUESTS:
+            text = f"{REQUESTS} requests of this connection are under way"
+            return jsonrpc.refusal(entry.id, Refusal(Reason.quota, text, {}))
+        answer = self._call(entry)
+        if isinstance(answer, bytes):
+            return answer
+        self._waiting.add(entry.id)
+        nursery.start_soon(self._finish, entry, answer)
+        return None
+
+    async def _finish(self, entry: Request, begun: Begun) -> None:
+        """Wait for an operation and send what came of it. Whatever happens here, the copies of
+        the fds are closed, the hold among them: an undelivered lease ends by itself."""
+        try:
+            taken = await begun.outcome.take()
+        except BaseException:
+            begun.outcome.drop()
+            raise
+        finally:
+            self._waiting.discard(entry.id)
+        try:
+            if isinstance(taken, Refusal):
+                await self._send(jsonrpc.refusal(entry.id, taken))
+                return
+            result = _granted(taken, begun)
+            await self._send(jsonrpc.result(entry.id, result), taken.descriptors)
+        except (OSError, trio.TooSlowError):
+            self._connection.close()
+        finally:
+            if isinstance(taken, Delivery):
+                taken.close()
+
+
+def _granted(delivery: Delivery, begun: Begun) -> BaseModel:
+    return AcquireResult(
+        lease=view.lease_info(delivery.lease, begun.secret),
+        warnings=delivery.lease.warnings,
+        fds=view.file_roles(delivery.files),
+    )
+
+
+def _first(error: ValidationError) -> str:
+    """The first fault, in one line."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in fault["loc"])
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message

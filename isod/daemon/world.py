@@ -1,0 +1,121 @@
+"""The one mutable object: ledger, host and policy. Events come in, effects go out.
+
+Everything here is synchronous, so whoever decides sees one consistent picture; no locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from isod.core.ledger import Ledger
+from isod.model.address import Address
+from isod.model.event import Announce, Effect, Event, Forget, Quarantine, Remember
+from isod.model.host import Device, Group, HostSnapshot
+from isod.model.lease import Lease
+from isod.model.policy import Policy
+
+from .journal import Journal
+from .store import Store
+
+
+class World:
+    """What isod knows. Effects that touch kernel or clients go to ``carry_out``; rows of the store
+    are written here, before any later effect of the same event."""
+
+    def __init__(self, store: Store, journal: Journal, snapshot: HostSnapshot) -> None:
+        self.store = store
+        self.journal = journal
+        self.policy = Policy()
+        self.ledger = Ledger(store.quarantined())
+        self.carry_out: Callable[[Effect], None] = _nobody
+        self._devices: dict[Address, Device] = {}
+        self._groups: dict[int, Group] = {}
+        self.snapshot = snapshot
+        self.replace_host(snapshot)
+
+    def apply(self, event: Event) -> None:
+        """Let the ledger take the event and see to its effects, in order."""
+        for effect in self.ledger.apply(event):
+            match effect:
+                case Remember(lease=lease):
+                    self.store.remember(lease)
+                case Forget(lease=lease):
+                    self.store.forget(lease.id)
+                case Quarantine(groups=groups, why=why):
+                    for group in groups:
+                        self.store.quarantine(group, why)
+                case Announce():
+                    self._announce(effect)
+                case _:
+                    self.carry_out(effect)
+
+    def _announce(self, effect: Announce) -> None:
+        lease = effect.lease
+        self.journal.record(
+            effect.kind,
+            _SENTENCES[effect.kind].format(lease=lease.id)
+            + (f": {effect.note}" if effect.note else ""),
+            lease=lease.id,
+            uid=lease.owner.uid,
+            pid=lease.owner.pid,
+            rule=lease.rule,
+            devices=_names(lease),
+        )
+
+    # --- the host -------------------------------------------------------------------------------
+
+    def replace_host(self, snapshot: HostSnapshot) -> None:
+        """A whole new picture, after a rescan."""
+        self._devices = dict(snapshot.devices)
+        self._groups = dict(snapshot.groups)
+        self._refresh(snapshot)
+
+    def note(
+        self, devices: Mapping[Address, Device | None], groups: Mapping[int, Group | None]
+    ) -> None:
+        """Some devices and groups as they are now; None: gone."""
+        for address, device in devices.items():
+            if device is None:
+                self._devices.pop(address, None)
+            else:
+                self._devices[address] = device
+        for number, group in groups.items():
+            if group is None:
+                self._groups.pop(number, None)
+            else:
+                self._groups[number] = group
+        self._refresh(self.snapshot)
+
+    def _refresh(self, base: HostSnapshot) -> None:
+        # The picture is a view: copying 10,000 devices for each uevent would cost more than the
+        # event. It is consistent for whoever does not wait while looking, and nobody does.
+        self.snapshot = replace(
+            base,
+            sequence=self.snapshot.sequence + 1,
+            devices=MappingProxyType(self._devices),
+            groups=MappingProxyType(self._groups),
+        )
+
+    def groups_touched(self, addresses: Iterable[Address]) -> frozenset[int]:
+        """The groups that these devices are known to be in, to be looked at with them."""
+        known = (self._devices.get(address) for address in addresses)
+        return frozenset(d.group for d in known if d is not None and d.group is not None)
+
+
+_SENTENCES = {
+    "lease.granted": "lease {lease} granted",
+    "lease.draining": "lease {lease} ends",
+    "lease.in_use": "lease {lease} is waited for, its devices are open",
+    "lease.ended": "lease {lease} is over, its devices are free",
+    "device.stranded": "lease {lease} could not put everything back",
+}
+
+
+def _names(lease: Lease) -> str:
+    return " ".join(str(device.address) for device in lease.devices)
+
+
+def _nobody(effect: Effect) -> None:
+    raise RuntimeError(f"nobody carries out {type(effect).__name__}")
