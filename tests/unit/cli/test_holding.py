@@ -1,0 +1,36 @@
+"""Holding a lease in the foreground."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from isod.cli.holding import ending_signals, wait_for_end
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_wait_and_nothing_else(number: signal.Signals) -> None:
+    reading, writing = os.pipe()
+    with ending_signals() as signals:
+        os.kill(os.getpid(), number)
+        assert wait_for_end(signals, writing)
+    os.close(reading)
+    os.close(writing)
+
+
+def test_the_wait_ends_when_nobody_reads_the_hold() -> None:
+    reading, writing = os.pipe()
+    with ending_signals() as signals:
+        os.close(reading)
+        assert not wait_for_end(signals, writing)
+    os.close(writing)
+
+
+def test_signals_are_put_back() -> None:
+    former = signal.getsignal(signal.SIGTERM)
+    with ending_signals():
+        assert signal.getsignal(signal.SIGTERM) is not former
+    assert signal.getsignal(signal.SIGTERM) is former
+    assert signal.set_wakeup_fd(-1) == -1
