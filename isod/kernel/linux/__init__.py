@@ -1,1 +1,5 @@
-"""The real kernel: sysfs, ioctls, uevents."""
+"""The real kernel, behind the port."""
+
+from .kernel import LinuxKernel
+
+__all__ = ["LinuxKernel"]
