@@ -148,8 +148,10 @@ def _hung_up(fileno: int) -> bool:
 
     recvmsg(2) returns 0 bytes for an empty packet and at the end alike. At the end POLLRDHUP is
     set and stays set; after an empty packet it is not, unless the sender left right behind it,
-    and then it is an end all the same.
+    and then it is an end all the same. A negative fileno is a socket that was closed on this side.
     """
+    if fileno < 0:
+        return True
     poll = select.poll()
     poll.register(fileno, select.POLLRDHUP)
     return bool(poll.poll(0))

@@ -1,0 +1,183 @@
+"""What a client says for each of its methods, without I/O and for both kinds of client.
+
+An exchange is a generator: it yields Questions, is sent their Answers, or has their errors thrown
+into it, and returns what the method returns. Fds that came with an answer are owned by what it
+returns; on any error they are closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+import isod
+from isod.model import reply, request
+from isod.model.address import Address
+from isod.model.reason import Reason
+from isod.model.step import HandOver
+from isod.wire.packet import close_all
+
+from .conversation import Answer
+from .errors import ProtocolError, Refused
+from .files import LeasedFiles
+
+NAME = f"isod-python/{isod.__version__}"
+LISTING_TRIES = 4
+
+T = TypeVar("T")
+Model = TypeVar("Model", bound=BaseModel)
+PageModel = TypeVar("PageModel", reply.DevicePage, reply.GroupPage, reply.LeasePage)
+Wanted = Address | str | request.WantedDevice
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A call to be made."""
+
+    method: str
+    params: BaseModel | Mapping[str, object]
+
+
+Exchange = Generator[Question, Answer, T]
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A lease as it was handed over."""
+
+    lease: reply.LeaseInfo
+    warnings: tuple[str, ...]
+    files: LeasedFiles
+
+
+def call(method: str, params: Mapping[str, object]) -> Exchange[object]:
+    """Any method, raw. Fds that come with the reply are closed."""
+    answer = yield Question(method, params)
+    close_all(answer.fds)
+    return answer.value
+
+
+def hello(name: str) -> Exchange[reply.HelloResult]:
+    """Agree on the protocol."""
+    asked = request.Hello(client=name, protocol=request.PROTOCOL)
+    greeting = yield from _plain("hello", asked, reply.HelloResult)
+    if greeting.protocol != request.PROTOCOL:
+        raise ProtocolError(f"the daemon speaks protocol {greeting.protocol}")
+    return greeting
+
+
+def info() -> Exchange[reply.HostInfo]:
+    return _plain("host.info", request.NoParams(), reply.HostInfo)
+
+
+def devices() -> Exchange[tuple[reply.DeviceInfo, ...]]:
+    return _listing("host.devices", reply.DevicePage, lambda page: page.devices)
+
+
+def groups() -> Exchange[tuple[reply.GroupInfo, ...]]:
+    return _listing("host.groups", reply.GroupPage, lambda page: page.groups)
+
+
+def leases() -> Exchange[tuple[reply.LeaseInfo, ...]]:
+    return _listing("lease.list", reply.LeasePage, lambda page: page.leases)
+
+
+def lease(identity: str) -> Exchange[reply.LeaseInfo]:
+    found = yield from _plain("lease.get", request.LeaseName(lease=identity), reply.LeaseResult)
+    return found.lease
+
+
+def release(identity: str, secret: str) -> Exchange[reply.LeaseInfo]:
+    asked = request.OwnLease(lease=identity, secret=secret)
+    found = yield from _plain("lease.release", asked, reply.LeaseResult)
+    return found.lease
+
+
+def acquire(
+    wanted: Iterable[Wanted],
+    hand_over: HandOver | None,
+    iommufd: Literal["new", "none"],
+    container: Literal["ready", "raw"],
+    memlock: int | None,
+    key: str | None,
+) -> Exchange[Grant]:
+    """Raises ValueError at once for what is no request at all, a bad address for instance."""
+    asked = request.Acquire(
+        devices=tuple(_wanted(one) for one in wanted),
+        hand_over=hand_over,
+        iommufd=iommufd,
+        container=container,
+        memlock=memlock,
+        key=key,
+    )
+    return _granted((yield Question("lease.acquire", asked)))
+
+
+def reopen(identity: str, secret: str) -> Exchange[Grant]:
+    """lease.open: fresh fds of one's own lease."""
+    asked = request.OwnLease(lease=identity, secret=secret)
+    return _granted((yield Question("lease.open", asked)))
+
+
+def _wanted(one: Wanted) -> request.WantedDevice:
+    if isinstance(one, request.WantedDevice):
+        return one
+    return request.WantedDevice(address=Address.parse(one) if isinstance(one, str) else one)
+
+
+def _granted(answer: Answer) -> Grant:
+    result = _read(answer, reply.AcquireResult)
+    return Grant(result.lease, result.warnings, LeasedFiles(result.fds, answer.fds))
+
+
+def _plain(method: str, params: BaseModel, kind: type[Model]) -> Exchange[Model]:
+    """A call whose reply carries no fds."""
+    answer = yield Question(method, params)
+    result = _read(answer, kind)
+    close_all(answer.fds)
+    return result
+
+
+def _listing(
+    method: str, kind: type[PageModel], items: Callable[[PageModel], tuple[T, ...]]
+) -> Exchange[tuple[T, ...]]:
+    """All pages of a list, of one state of the host: when it changes meanwhile, start again."""
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            return (yield from _pages(method, kind, items))
+        except Refused as refused:
+            if refused.reason is not Reason.expired or tries == LISTING_TRIES:
+                raise
+
+
+def _pages(
+    method: str, kind: type[PageModel], items: Callable[[PageModel], tuple[T, ...]]
+) -> Exchange[tuple[T, ...]]:
+    found: list[T] = []
+    after: str | None = None
+    while True:
+        page = yield from _plain(method, request.Page(after=after), kind)
+        found += items(page)
+        if page.next is None:
+            return tuple(found)
+        if page.next == after:
+            raise ProtocolError(f"{method} leads from page {after!r} to itself")
+        after = page.next
+
+
+def _read(answer: Answer, kind: type[Model]) -> Model:
+    """The result as a model. On an error the answer's fds are closed."""
+    try:
+        return kind.model_validate(answer.value)
+    except ValidationError as error:
+        close_all(answer.fds)
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "result"
+        raise ProtocolError(
+            f"a result that is no {kind.__name__}: {place}: {first['msg']}"
+        ) from None
