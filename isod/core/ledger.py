@@ -43,7 +43,7 @@ from isod.model.event import (
     RunFences,
 )
 from isod.model.lease import Lease, State
-from isod.model.reason import Refusal
+from isod.model.reason import Reason, Refusal
 
 from .plan import devices_to_return, steps_to_drain, steps_to_fence, steps_to_give_back
 
@@ -106,7 +106,7 @@ class Ledger:
             raise WrongStateError("a group has an owner already")
         if any(group.number in self._quarantined for group in lease.groups):
             raise WrongStateError("a group is quarantined")
-        self._put(lease)
+        lease = self._put(replace(lease, former_limit=self._limit_before(lease)))
         return (Remember(lease), Prepare(lease, lease.plan))
 
     def _recover(self, event: Recovered) -> Effects:
@@ -135,11 +135,10 @@ class Ledger:
             state=State.leased,
             ever_leased=True,
             devices=event.devices or lease.devices,
-            former_limit=lease.former_limit or event.former_limit,
             warnings=(*lease.warnings, *event.warnings),
         )
         if lease.ending is not None:
-            return (Discard(event.files), *self._drain(self._put(lease), lease.ending))
+            return self._too_late(lease, event, lease.ending)
         self._put(lease)
         return (
             Remember(lease),
@@ -147,10 +146,14 @@ class Ledger:
             Announce("lease.granted", lease),
         )
 
+    def _too_late(self, lease: Lease, event: Prepared, why: str) -> Effects:
+        """The lease was ended while its operation was under way: whoever waits is told."""
+        refusal = Refusal(Reason.gone, f"lease {lease.id} ended meanwhile: {why}", {})
+        return (Discard(event.files), Refuse(lease, refusal), *self._drain(lease, why))
+
     def _prepare_failed(self, lease: Lease, event: PrepareFailed) -> Effects:
         self._begun[lease.id] = event.begun
         self._refusals[lease.id] = event.refusal
-        lease = replace(lease, former_limit=event.former_limit)
         return self._drain(lease, f"not granted: {event.refusal.message}")
 
     def _reopen(self, lease: Lease, event: Reopen) -> Effects:
@@ -160,7 +163,7 @@ class Ledger:
     def _reopened(self, lease: Lease, event: Prepared) -> Effects:
         lease = replace(lease, state=State.leased, devices=event.devices or lease.devices)
         if lease.ending is not None:
-            return (Discard(event.files), *self._drain(lease, lease.ending))
+            return self._too_late(lease, event, lease.ending)
         self._put(lease)
         return (Remember(lease), Deliver(lease, event.files))
 
@@ -187,33 +190,42 @@ class Ledger:
             self._keys.pop((lease.owner.uid, lease.key), None)
         lease = replace(lease, state=State.draining, ending=why)
         self._put(lease)
-        limit, heirs = self._limit_after(lease)
         begun = self._begun.get(lease.id, len(lease.plan))
+        steps = steps_to_drain(lease, begun, self._limit_after(lease))
         return (
             Remember(lease),
-            *(Remember(heir) for heir in heirs),
             Announce("lease.draining", lease, why),
-            Drain(lease, steps_to_drain(lease, begun, limit), devices_to_return(lease, begun)),
+            Drain(lease, steps, devices_to_return(lease, begun)),
         )
 
-    def _limit_after(self, lease: Lease) -> tuple[tuple[int, int] | None, tuple[Lease, ...]]:
-        """The limit of the owner's process once this lease is gone: what its other leases need,
-        but what it had before the first of them if this is the last. Another lease of the process
-        found the limit as we had raised it; it inherits what was before."""
-        if lease.former_limit is None:
-            return None, ()
+    def _leases_of_process(self, lease: Lease) -> list[Lease]:
         process = (lease.owner.pid, lease.owner.started)
+        return [
+            other
+            for other in self._leases.values()
+            if other.id != lease.id
+            and other.former_limit is not None
+            and (other.owner.pid, other.owner.started) == process
+        ]
+
+    def _limit_before(self, lease: Lease) -> tuple[int, int] | None:
+        """What the process had before any lease raised it: a second lease found it raised."""
         limit = lease.former_limit
-        heirs: list[Lease] = []
-        for other in list(self._leases.values()):
-            if other.id == lease.id or other.ending is not None or other.former_limit is None:
-                continue
-            if (other.owner.pid, other.owner.started) == process:
-                former = _lower(other.former_limit, lease.former_limit)
-                heirs.append(self._put(replace(other, former_limit=former)))
-                needed = other.terms.memlock or 0
-                limit = _higher(limit, (needed, needed))
-        return limit, tuple(heirs)
+        if limit is not None:
+            for other in self._leases_of_process(lease):
+                limit = _lower(limit, other.former_limit or limit)
+        return limit
+
+    def _limit_after(self, lease: Lease) -> tuple[int, int] | None:
+        """The limit of the owner's process once this lease is gone: what it had before, or more
+        if its other leases need that."""
+        limit = lease.former_limit
+        if limit is not None:
+            for other in self._leases_of_process(lease):
+                if other.ending is None:
+                    needed = other.terms.memlock or 0
+                    limit = _higher(limit, (needed, needed))
+        return limit
 
     def _in_use(self, lease: Lease, event: InUse) -> Effects:
         if event.open == lease.open:

@@ -49,13 +49,13 @@ def plan_grant(
     groups: Sequence[Group],
     decision: Decision,
     owner: Owner,
-    *,
-    limits: bool,
+    former_limit: tuple[int, int] | None,
 ) -> Plan:
     """Plan a grant that the policy allowed.
 
-    ``limits`` False: the owner's process cannot be named safely, so its limits are left alone,
-    with a warning. Raises RefusedError for what the snapshot shows to be impossible.
+    ``former_limit`` is the owner's RLIMIT_MEMLOCK; None: its process cannot be named safely, so its
+    limits are left alone, with a warning. Raises RefusedError for what the snapshot shows to be
+    impossible.
     """
     terms, hand_over = decision.terms, decision.hand_over
     names = tuple(GroupName(group.number, group.generation) for group in groups)
@@ -92,7 +92,7 @@ def plan_grant(
             last.append(Reset(device.address, device.generation, required=True))
     if terms.memlock is not None:
         limit = terms.memlock if request.memlock is None else request.memlock
-        if not limits:
+        if former_limit is None:
             warnings.append("memlock not raised: this kernel cannot name the peer's process safely")
         else:
             last.append(Limit(owner.pid, owner.started, limit, limit))

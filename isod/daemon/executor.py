@@ -36,7 +36,7 @@ from isod.model.event import (
 from isod.model.host import Device
 from isod.model.lease import Lease, LeaseDevice
 from isod.model.reason import Reason, Refusal, RefusedError
-from isod.model.step import Fence, OpenFile, Step, StepResult
+from isod.model.step import Fence, Limit, OpenFile, Step, StepResult
 
 from .outcome import Delivery, Outcome, close_files
 from .watcher import Watcher
@@ -55,7 +55,6 @@ class _Run:
     begun: int
     files: tuple[OpenFile, ...]
     warnings: tuple[str, ...] = ()
-    former_limit: tuple[int, int] | None = None
     refusal: Refusal | None = None
 
 
@@ -87,6 +86,7 @@ class Executor:
                 if outcome is not None:
                     outcome.set(effect.refusal)
             case Drain():
+                self._lower_limits(effect)
                 self._nursery.start_soon(self._drain, effect)
             case RunFences():
                 self._nursery.start_soon(self._fence, effect)
@@ -101,10 +101,10 @@ class Executor:
         run = await self._run(effect.steps)
         lease = effect.lease
         if run.refusal is not None:
-            self._world.apply(PrepareFailed(lease.id, run.begun, run.refusal, run.former_limit))
+            self._world.apply(PrepareFailed(lease.id, run.begun, run.refusal))
             return
         devices = self._named(lease)
-        self._world.apply(Prepared(lease.id, run.files, devices, run.former_limit, run.warnings))
+        self._world.apply(Prepared(lease.id, run.files, devices, run.warnings))
 
     def _named(self, lease: Lease) -> tuple[LeaseDevice, ...]:
         """The lease's devices with the cdev names that binding gave them."""
@@ -158,9 +158,19 @@ class Executor:
 
     # --- the way back ---------------------------------------------------------------------------
 
+    def _lower_limits(self, effect: Drain) -> None:
+        """In place, not in a thread: prlimit does not block, and the limit must be down before
+        another lease of the same process can raise it again."""
+        for step in effect.steps:
+            if isinstance(step, Limit):
+                try:
+                    self._kernel.run(step)
+                except RefusedError as error:
+                    self._report(effect.lease, _Run(1, (), refusal=error.refusal))
+
     async def _drain(self, effect: Drain) -> None:
         lease = effect.lease
-        for step in effect.steps:
+        for step in (step for step in effect.steps if not isinstance(step, Limit)):
             run = await self._run((step,))
             self._report(lease, run)
         if effect.devices:
@@ -240,14 +250,13 @@ class Executor:
         begun = 0
         files: list[OpenFile] = []
         warnings: list[str] = []
-        former: tuple[int, int] | None = None
         try:
             while begun < len(steps):
                 if isinstance(fence := steps[begun], Fence):
                     begun += 1
                     if (refusal := await self._bounded_fence(fence)) is not None:
                         close_files(files)
-                        return _Run(begun, (), former_limit=former, refusal=refusal)
+                        return _Run(begun, (), refusal=refusal)
                     continue
                 stretch = _until_fence(steps, begun)
                 # One hop into a thread for all of them: a hop costs as much as a cheap step.
@@ -258,15 +267,14 @@ class Executor:
                 for result in results:
                     files.extend(result.files)
                     warnings.extend(result.warnings)
-                    former = former or result.former_limit
                 self._world.note(seen, {})
                 if failure is not None:
                     close_files(files)
-                    return _Run(begun, (), tuple(warnings), former, failure)
+                    return _Run(begun, (), tuple(warnings), failure)
         except BaseException:
             close_files(files)
             raise
-        return _Run(begun, tuple(files), tuple(warnings), former)
+        return _Run(begun, tuple(files), tuple(warnings))
 
     async def _bounded_fence(self, step: Fence) -> Refusal | None:
         """A fence on the way to fresh fds: what is still open is an answer, not waited for."""

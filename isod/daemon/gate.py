@@ -175,7 +175,7 @@ class Gate:
             groups,
             decision,
             owner,
-            limits=who.peer.verified,
+            limit := who.memlock() if decision.terms.memlock is not None else None,
         )
         secret = secrets.token_urlsafe(24)
         lease = Lease(
@@ -190,6 +190,7 @@ class Gate:
             plan=plan.steps,
             granted_at=self._clock(),
             key=params.key,
+            former_limit=limit,
             warnings=plan.warnings,
         )
         outcome = self._outcomes[lease.id] = Outcome()

@@ -37,6 +37,23 @@ class Identity:
     started: int = 0
     pidfd: int = -1
 
+    def memlock(self) -> tuple[int, int] | None:
+        """The process's RLIMIT_MEMLOCK now, soft and hard in bytes (-1: unlimited).
+
+        None when it cannot be read, or the process cannot be named safely. Read from
+        /proc/PID/limits, which needs no capability (prlimit(2) on another uid's process does).
+        """
+        if not self.peer.verified:
+            return None
+        with suppress(OSError, ValueError, IndexError):
+            for line in (_PROC / str(self.peer.pid) / "limits").read_text().splitlines():
+                if line.startswith("Max locked memory"):
+                    soft, hard = (
+                        -1 if word == "unlimited" else int(word) for word in line.split()[3:5]
+                    )
+                    return (soft, hard) if _alive(self.pidfd) else None
+        return None
+
     def close(self) -> None:
         if self.pidfd >= 0:
             os.close(self.pidfd)

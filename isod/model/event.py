@@ -38,7 +38,6 @@ class Prepared:
     lease: str
     files: tuple[OpenFile, ...]
     devices: tuple[LeaseDevice, ...]
-    former_limit: tuple[int, int] | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -49,7 +48,6 @@ class PrepareFailed:
     lease: str
     begun: int
     refusal: Refusal
-    former_limit: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +167,8 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Run ``steps`` (rights and limits go first), then probe ``devices`` until Idle. Without
+    """Take the limits in ``steps`` back at once (a later lease of the process may raise them
+    again), run the other ``steps`` (rights on nodes), then probe ``devices`` until Idle. Without
     devices there is nothing to probe: the failed grant had touched none."""
 
     lease: Lease

@@ -81,6 +81,7 @@ class Lease:
 
     ``begun`` counts the steps of ``plan`` that have been begun, as far as the store knows: after
     a crash the way back covers them all. ``granted_at`` is in seconds since the epoch.
+    ``former_limit`` is the RLIMIT_MEMLOCK (soft, hard) to go back to; None: none was raised.
     """
 
     id: str
