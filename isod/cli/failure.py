@@ -17,14 +17,9 @@ class ExitCode(IntEnum):
     unreachable = 4
 
 
-EXIT_CODES = """\b
-Exit codes:
-  0  done
-  1  it failed
-  2  the command line is wrong
-  3  isod refused, and said why
-  4  isod could not be reached
-"""
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 refused by isod, 4 isod not reachable."
+)
 
 
 class Ended(click.exceptions.Exit):

@@ -53,7 +53,7 @@ def listing_rows(
     known = {group.number: group for group in groups}
     by_group: dict[int | None, list[DeviceInfo]] = {}
     for device in sorted(devices, key=lambda one: one.address):
-        if bridges or not device.bridge:
+        if bridges or not is_bridge(device):
             by_group.setdefault(device.group, []).append(device)
     rows: list[Row] = []
     for number in sorted(number for number in by_group if number is not None):
@@ -61,6 +61,11 @@ def listing_rows(
     for device in by_group.get(None, []):
         rows += _members("-", [device], known, names, now)
     return rows
+
+
+def is_bridge(device: DeviceInfo) -> bool:
+    """Bridges of any kind: between PCI buses, but also to the processor and to the chipset."""
+    return device.bridge or device.device_class.startswith("06")
 
 
 def _members(

@@ -1,0 +1,1 @@
+"""The commands of ``isoctl``, a file for each family."""

@@ -1,0 +1,133 @@
+"""``isoctl acquire``, ``release`` and ``leases``."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Literal
+
+import click
+from rich.text import Text
+
+from isod.cli.failure import EXIT_CODES
+from isod.cli.handed import HandedFiles
+from isod.cli.holding import ending_signals, wait_for_end
+from isod.cli.link import Link, require_files
+from isod.cli.output import show, show_json
+from isod.cli.screen.lease import acquired_screen, leases_screen, released_screen
+from isod.cli.screen.terminal import escape
+from isod.client.blocking import Lease
+from isod.client.errors import ClientError
+from isod.model.address import Address
+from isod.model.reply import AcquireResult, LeaseResult
+from isod.model.step import HandOver
+
+from .options import devices_option, grant_options, json_option, name
+
+
+@click.command("acquire", epilog=EXIT_CODES)
+@devices_option
+@grant_options
+@click.option(
+    "--iommufd",
+    type=click.Choice(["new", "none"]),
+    default="new",
+    help="none: the program has an iommufd already.",
+)
+@json_option
+@click.pass_obj
+def acquire(
+    link: Link,
+    *,
+    devices: tuple[Address, ...],
+    hand_over: HandOver | None,
+    container: Literal["ready", "raw"] | None,
+    iommufd: Literal["new", "none"],
+    key: str | None,
+    as_json: bool,
+) -> None:
+    """Get devices and hold them in the foreground.
+
+    Prints the lease with its secret, then waits. The lease ends on Ctrl-C or SIGTERM, and the
+    command ends when somebody else ends the lease. To give devices to a program, use exec.
+
+    \b
+    Examples:
+      isoctl acquire -d 01:00.0
+      isoctl acquire -d 01:00.0 -d 02:00.0 --hand-over nodes
+      isoctl acquire -d 01:00.0 --json | head -1 | jq -r .lease.secret
+    """
+    with link.connect(as_json=as_json) as client:
+        lease = client.acquire(
+            devices, hand_over=hand_over, iommufd=iommufd, container=container or "ready", key=key
+        )
+        with lease:
+            if as_json:
+                roles = tuple(role for role, _ in lease.files)
+                result = AcquireResult(lease=lease.info, warnings=lease.warnings, fds=roles)
+                show_json(result.model_dump(mode="json"), lines=None)
+            else:
+                show(acquired_screen(lease.info, HandedFiles.of(lease.files), lease.warnings))
+            require_files(lease, as_json=as_json)
+            _hold(lease)
+
+
+def _hold(lease: Lease) -> None:
+    """Stay until told to end, or until the lease has ended without us."""
+    show(Text(f"Holding lease {escape(lease.id)} until Ctrl-C.", style="dim"), on_stderr=True)
+    with ending_signals() as signals:
+        told = wait_for_end(signals, lease.files.hold)
+    if not told:
+        show(Text(f"Lease {escape(lease.id)} has ended."), on_stderr=True)
+        return
+    with suppress(ClientError):  # closing the hold, which comes next, says the same
+        lease.release()
+
+
+@click.command("release", epilog=EXIT_CODES)
+@click.argument("lease", metavar="LEASE", type=name)
+@click.option(
+    "--secret",
+    type=name,
+    metavar="SECRET",
+    envvar="ISOD_SECRET",
+    show_envvar=True,
+    required=True,
+    help="What acquire printed. Others can see command lines; the variable they cannot.",
+)
+@json_option
+@click.pass_obj
+def release(link: Link, *, lease: str, secret: str, as_json: bool) -> None:
+    """End a lease.
+
+    Its devices go back to their drivers as soon as nobody has them open any more.
+
+    \b
+    Examples:
+      isoctl release L7 --secret 3q2-7w
+      ISOD_SECRET=3q2-7w isoctl release L7
+    """
+    with link.connect(as_json=as_json) as client:
+        ended = client.release(lease, secret)
+    if as_json:
+        show_json(LeaseResult(lease=ended).model_dump(mode="json"))
+    else:
+        show(released_screen(ended))
+
+
+@click.command("leases", epilog=EXIT_CODES)
+@json_option
+@click.pass_obj
+def leases(link: Link, *, as_json: bool) -> None:
+    """List your leases; as root, everybody's.
+
+    \b
+    Examples:
+      isoctl leases
+      isoctl leases --json | jq -r '.leases[].id'
+    """
+    with link.connect(as_json=as_json) as client:
+        found = list(client.leases())
+    if as_json:
+        show_json({"leases": [lease.model_dump(mode="json") for lease in found]})
+    else:
+        show(leases_screen(found, link.now()))
