@@ -1,0 +1,108 @@
+"""The store: what was written is there after a kill, and what is corrupt is not guessed."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from isod.daemon.store import Store, StoreError
+from isod.model.address import Address
+from isod.model.lease import Lease, LeaseDevice, Owner, State, Terms
+from isod.model.step import (
+    Bind,
+    Fence,
+    GrantNodes,
+    GroupName,
+    Limit,
+    OpenGroup,
+    OpenIommufd,
+    Probe,
+    Reset,
+    Restore,
+    RevokeNodes,
+    Step,
+    Unbind,
+)
+
+NVME = Address.parse("02:00.0")
+GROUP = GroupName(13, 99)
+EVERY_STEP: tuple[Step, ...] = (
+    Unbind(NVME, 5, "nvme", "vfio-pci"),
+    Unbind(NVME, 5, "shpchp", None),
+    Bind(NVME, 5, "vfio-pci"),
+    Probe(GROUP, "iommufd", NVME, full=True),
+    Reset(NVME, 5, required=True),
+    Limit(4000, 77, 1 << 33, -1),
+    GrantNodes((GROUP,), 1000),
+    RevokeNodes((GROUP,), 1000),
+    OpenIommufd((NVME,)),
+    OpenGroup((GROUP,), (NVME,), ready=False),
+    Fence(NVME, 5),
+    Restore(NVME, 5, "nvme", None),
+)
+LEASE = Lease(
+    "L1",
+    "digest",
+    Owner(1000, 4000, 77),
+    "rule",
+    "iommufd",
+    Terms(memlock=1 << 33),
+    (LeaseDevice(NVME, 5, 13, "requested", "nvme", touched=True, cdev="vfio3"),),
+    (GROUP,),
+    EVERY_STEP,
+    former_limit=(8 << 20, -1),
+)
+
+
+def test_rows_survive_a_daemon_that_never_closed(tmp_path: Path) -> None:
+    first = Store(tmp_path)
+    first.remember(LEASE)
+    first.quarantine(13, "not scrubbed")
+    number = first.next_number()
+    first._db.close()
+    second = Store(tmp_path)
+    assert second.leases() == (LEASE,)
+    assert second.quarantined() == {13: "not scrubbed"}
+    assert second.next_number() == number + 1
+    second.close()
+
+
+def test_a_row_is_replaced_and_forgotten(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.remember(LEASE)
+    later = replace(LEASE, state=State.draining)
+    store.remember(later)
+    assert store.leases() == (later,)
+    store.forget(LEASE.id)
+    assert store.leases() == ()
+    store.close()
+
+
+def test_a_second_daemon_is_kept_out(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.remember(LEASE)
+    with pytest.raises(StoreError):
+        Store(tmp_path)
+    store.close()
+
+
+def test_a_corrupt_row_is_an_error_and_not_a_guess(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.remember(LEASE)
+    store.close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as database:
+        database.execute("UPDATE lease SET body = '{}'")
+    database.close()
+    store = Store(tmp_path)
+    with pytest.raises(StoreError, match="L1"):
+        store.leases()
+    store.close()
+
+
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"not a database, certainly" * 100)
+    with pytest.raises(StoreError):
+        Store(tmp_path)
