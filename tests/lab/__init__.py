@@ -1,0 +1,1 @@
+"""The lab: real kernels on virtual hardware, and pytest inside them."""

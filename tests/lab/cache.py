@@ -1,0 +1,72 @@
+"""Where the lab keeps what it downloads and builds: outside the checkout, never half-made."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CACHE_VARIABLE = "ISOD_LAB_CACHE"
+
+
+def say(text: str) -> None:
+    """Progress of a long step, for whoever watches the terminal."""
+    print(f"lab: {text}", file=sys.stderr, flush=True)
+
+
+def cache_directory() -> Path:
+    own = os.environ.get(CACHE_VARIABLE)
+    if own:
+        return Path(own).absolute()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache").absolute() / "isod-lab"
+
+
+def short_hash(*parts: str) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:12]
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Only one run at a time makes what *name* stands for. The lock goes with the process."""
+    directory = cache_directory() / "locks"
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / name, "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"another run is making {name}: waiting for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def make_entry(entry: Path, make: Callable[[Path], None]) -> Path:
+    """Fill a new directory with *make* and only then give it its name.
+
+    Whoever finds the name finds all of it, also after a kill in the middle.
+    """
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
+    try:
+        make(unfinished)
+        unfinished.chmod(0o755)
+        if entry.exists():
+            shutil.rmtree(entry)
+        unfinished.rename(entry)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return entry
+
+
+def sweep_unfinished(directory: Path) -> None:
+    """Remove what a killed run left. Call it with the lock held."""
+    for leftover in directory.glob(".*.*"):
+        shutil.rmtree(leftover, ignore_errors=True)
