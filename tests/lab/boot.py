@@ -1,0 +1,182 @@
+"""Boots a kernel on a topology with virtme-ng and hands out what the guest reports.
+
+The guest sees the host's own root, copy-on-write: checkout and virtual environment are there.
+It never gets the host's root writable.
+"""
+
+import os
+import select
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lab.kernels import Kernel
+from tests.lab.protocol import PORT_NAME, Event, decode
+from tests.lab.topology import Topology
+
+REPOSITORY = Path(__file__).parents[2]
+TAIL_LINES = 60
+
+# virtme-ng's own copy-on-write folders; a checkout below one of them needs no overlay of its own.
+_USUAL_OVERLAYS = ("/etc", "/lib", "/home", "/opt", "/srv", "/usr", "/var", "/tmp")
+
+
+class GuestError(Exception):
+    """The guest ended or stopped reporting before its work was done."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What is booted, and how."""
+
+    kernel: Kernel
+    topology: Topology
+    use_kvm: bool = False
+    memory: str = "2G"
+    processors: int = 2
+
+
+def virtme_command(machine: Machine, qemu: list[str], overlay: Path | None = None) -> list[str]:
+    """The part of vng's command line that is the same for tests and for a shell."""
+    program = Path(sys.executable).parent / "vng"
+    command = [str(program), "-r", str(machine.kernel.image), "--force-9p", "--disable-microvm"]
+    if not machine.use_kvm:
+        command.append("--disable-kvm")
+    command += ["--user", "root", "-m", machine.memory, "--cpus", str(machine.processors)]
+    if overlay is not None and not any(overlay.is_relative_to(path) for path in _USUAL_OVERLAYS):
+        command += ["--overlay-rwdir", str(overlay)]
+    command.append(f"--qemu-opts={shlex.join([*machine.topology.arguments(), *qemu])}")
+    for option in machine.topology.command_line:
+        command += ["--append", option]
+    return command
+
+
+def virtme_environment(temporary: Path) -> dict[str, str]:
+    """virtme-ng calls its own programs by name, and keeps its scraps in TMPDIR."""
+    programs = Path(sys.executable).parent
+    path = f"{programs}:{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    return {**os.environ, "PATH": path, "TMPDIR": str(temporary)}
+
+
+class Guest:
+    """A booted guest. `events` yields what it reports; `end` kills what is left of it."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="isod-lab-"))
+        self.directory.chmod(0o755)
+        self.console = self.directory / "console.log"
+        self.console.touch()
+        self._machine = machine
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pump: threading.Thread | None = None
+        self._ending = threading.Lock()
+        self._ended = False
+
+    def events(self, command: list[str], patience: Callable[[], float]) -> Iterator[Event]:
+        """Boot, run *command* as root and yield events up to `finished`.
+
+        What powers the guest off is `end`: it need not do so itself.
+        Raises GuestError when QEMU ends without a `finished`, or when nothing came for as many
+        seconds as *patience* says at that time. Only events count: a kernel that complains of a
+        stuck task on the console makes no progress.
+        """
+        path = self.directory / "results"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen(1)
+            self._start(path, command)
+            for line in self._lines(listener, patience):
+                event = decode(line)
+                yield event
+                if event["event"] == "finished":
+                    return
+        raise GuestError("the guest ended before its tests did (a panic, or QEMU failed)")
+
+    def _start(self, results: Path, inside: list[str]) -> None:
+        qemu = ["-chardev", f"socket,id=lab,path={results}"]
+        # Named bus: after a topology with a second root, QEMU's own choice may be that one.
+        qemu += ["-device", "virtio-serial-pci,bus=pcie.0,id=labserial"]
+        qemu += ["-device", f"virtserialport,bus=labserial.0,name={PORT_NAME},chardev=lab"]
+        command = virtme_command(self._machine, qemu, REPOSITORY)
+        # Verbose, so that the console goes somewhere at all; then only warnings of the kernel.
+        command += ["-v", "--append", "loglevel=5", "--cwd", str(REPOSITORY)]
+        command += ["--", shlex.join(inside)]
+        with self._ending:
+            if self._ended:
+                raise GuestError("the run ended before this guest was started")
+            # A session of its own: its process group is what `end` kills, and nothing else.
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=virtme_environment(self.directory),
+                start_new_session=True,
+            )
+        self._pump = threading.Thread(target=self._copy_console, daemon=True)
+        self._pump.start()
+
+    def _copy_console(self) -> None:
+        # A pipe and not the file itself: QEMU opens it several times over and would truncate it.
+        assert self._process is not None
+        assert self._process.stdout is not None
+        with self._process.stdout as source, self.console.open("ab", buffering=0) as log:
+            while chunk := os.read(source.fileno(), 65536):
+                log.write(chunk)
+
+    def _lines(self, listener: socket.socket, patience: Callable[[], float]) -> Iterator[bytes]:
+        assert self._process is not None
+        ended = os.pidfd_open(self._process.pid)
+        try:
+            if not _ready([listener.fileno(), ended], patience(), listener.fileno()):
+                return
+            connection, _ = listener.accept()
+            with connection:
+                pending = b""
+                while _ready([connection.fileno()], patience()):
+                    chunk = connection.recv(65536)
+                    if not chunk:
+                        return
+                    *lines, pending = (pending + chunk).split(b"\n")
+                    yield from lines
+        finally:
+            os.close(ended)
+
+    def end(self) -> None:
+        """Kill what still runs of this guest, by the process group that was started for it."""
+        with self._ending:
+            self._ended = True
+            process = self._process
+        if process is not None:
+            # Only while it is not reaped is its id surely still its own.
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if self._pump is not None:
+            self._pump.join(timeout=10)
+
+    def tail(self) -> str:
+        """The end of the console, for whoever must find out why."""
+        text = self.console.read_text(errors="replace")
+        printable = "".join(c for c in text if c.isprintable() or c in "\n\t")
+        return "\n".join(printable.splitlines()[-TAIL_LINES:])
+
+    def discard(self) -> None:
+        self.end()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _ready(descriptors: list[int], seconds: float, wanted: int | None = None) -> bool:
+    """Wait until one can be read; false if it is not the wanted one."""
+    readable, _, _ = select.select(descriptors, [], [], seconds)
+    if not readable:
+        raise GuestError(f"the guest hung: it reported nothing for {seconds:.0f} seconds")
+    return wanted is None or wanted in readable
