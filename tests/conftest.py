@@ -1,0 +1,11 @@
+"""What every test has: the lab."""
+
+import sys
+from pathlib import Path
+
+# pytest's importlib mode leaves sys.path alone, and the lab is imported by name.
+_ROOT = str(Path(__file__).parents[1])
+if _ROOT not in sys.path:
+    sys.path.insert(0, _ROOT)
+
+pytest_plugins = ["tests.lab.plugin"]
