@@ -32,8 +32,13 @@ def open_iommufd(directory: Path, *, per_process: bool = False) -> int:
     """
     host = Host(directory)
     with entered(host):
-        _check(host, "iommu")
-        return host.open(CONTEXTS, "iommufd", Iommufd(per_process=per_process))
+        return take_iommufd(host, per_process=per_process)
+
+
+def take_iommufd(host: Host, *, per_process: bool = False) -> int:
+    """``open_iommufd`` for a caller who has entered the kernel."""
+    _check(host, "iommu")
+    return host.open(CONTEXTS, "iommufd", Iommufd(per_process=per_process))
 
 
 def open_group(directory: Path, number: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from isod.model.address import Address
@@ -16,7 +16,7 @@ from .entry import entered
 from .fence import finish_pending
 from .group_calls import NOIOMMU, TYPE1V2, get_device_fd, get_status, set_container, set_iommu
 from .host import Host
-from .nodes import open_cdev, open_container, open_iommufd, take_group, why_busy
+from .nodes import open_container, take_cdev, take_group, take_iommufd, why_busy
 from .ownership import firmware_mappings, owner
 from .refusal import (
     firmware_mapping,
@@ -63,7 +63,7 @@ def run_probe(host: Host, step: Probe) -> StepResult:
 def run_open_iommufd(host: Host, step: OpenIommufd) -> StepResult:
     """Open an iommufd and cdevs. Raises RefusedError; nothing stays open then."""
     files: list[OpenFile] = []
-    with _closing_on_error(files):
+    with _closing_on_error(files), entered(host):
         if step.iommufd:
             files.append(OpenFile("iommufd", _iommufd(host)))
         for address in step.devices:
@@ -79,7 +79,7 @@ def run_open_group(host: Host, step: OpenGroup) -> StepResult:
     return StepResult(files=tuple(_open_group(host, step)))
 
 
-def close_all(files: list[OpenFile]) -> None:
+def close_all(files: Sequence[OpenFile]) -> None:
     """Close what was opened, in order."""
     for file in files:
         os.close(file.descriptor)
@@ -154,7 +154,7 @@ def _device(host: Host, address: Address, files: list[OpenFile]) -> int:
 
 def _iommufd(host: Host) -> int:
     try:
-        return open_iommufd(host.tree.root, per_process=True)
+        return take_iommufd(host, per_process=True)
     except OSError as error:
         raise RefusedError(
             Reason.unsupported, f"no IOMMUFD: {error.strerror}", errno=error.errno
@@ -171,7 +171,7 @@ def _cdev(host: Host, address: Address) -> int:
             raise gone(address)
         raise RefusedError(Reason.unsupported, f"{address} has no device cdev")
     try:
-        return open_cdev(host.tree.root, names[0])
+        return take_cdev(host, names[0])
     except OSError as error:
         number = error.errno or errno.EIO
         if number == errno.ENOENT:
@@ -181,17 +181,13 @@ def _cdev(host: Host, address: Address) -> int:
 
 def _bind_privately(host: Host, step: Probe) -> None:
     """Bind a member to an iommufd of our own and let both go. It resets the function."""
-    iommufd = _iommufd(host)
+    files = run_open_iommufd(host, OpenIommufd(devices=(step.device,))).files
     try:
-        device = _cdev(host, step.device)
-        try:
-            bind_iommufd(device, iommufd)
-        except OSError as error:
-            raise _bind_refusal(host, step, error) from error
-        finally:
-            os.close(device)
+        bind_iommufd(files[1].descriptor, files[0].descriptor)
+    except OSError as error:
+        raise _bind_refusal(host, step, error) from error
     finally:
-        os.close(iommufd)
+        close_all(files)
 
 
 def _bind_refusal(host: Host, step: Probe, error: OSError) -> RefusedError:

@@ -16,29 +16,59 @@ from pathlib import Path
 PCI_NAME = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 UNSET = "(null)"
 
+_PLACES = {
+    "machine": ("machine.json",),
+    "lock": ("lock",),
+    "opens": ("opens",),
+    "journal": ("journal",),
+    "pending": ("pending",),
+    "gone": ("gone",),
+    "limits": ("limits",),
+    "acl": ("acl",),
+    "faults": ("faults",),
+    "resets": ("resets",),
+    "dev": ("dev",),
+    "vfio": ("dev", "vfio"),
+    "cdevs": ("dev", "vfio", "devices"),
+    "devices": ("sys", "bus", "pci", "devices"),
+    "drivers": ("sys", "bus", "pci", "drivers"),
+    "slots": ("sys", "bus", "pci", "slots"),
+    "groups": ("sys", "kernel", "iommu_groups"),
+}
+
 
 class Tree:
     """Paths and small files of one host. Names are PCI names as sysfs writes them."""
 
+    machine: Path
+    lock: Path
+    opens: Path
+    journal: Path
+    pending: Path
+    gone: Path
+    limits: Path
+    acl: Path
+    faults: Path
+    resets: Path
+    dev: Path
+    vfio: Path
+    cdevs: Path
+    devices: Path
+    drivers: Path
+    slots: Path
+    groups: Path
+
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.machine = root / "machine.json"
-        self.lock = root / "lock"
-        self.opens = root / "opens"
-        self.journal = root / "journal"
-        self.pending = root / "pending"
-        self.gone = root / "gone"
-        self.limits = root / "limits"
-        self.acl = root / "acl"
-        self.faults = root / "faults"
-        self.resets = root / "resets"
-        self.dev = root / "dev"
-        self.vfio = root / "dev" / "vfio"
-        self.cdevs = root / "dev" / "vfio" / "devices"
-        self.devices = root / "sys" / "bus" / "pci" / "devices"
-        self.drivers = root / "sys" / "bus" / "pci" / "drivers"
-        self.slots = root / "sys" / "bus" / "pci" / "slots"
-        self.groups = root / "sys" / "kernel" / "iommu_groups"
+
+    def __getattr__(self, name: str) -> Path:
+        """The places, each made when it is first asked for: most calls need few of them."""
+        try:
+            path = self.root.joinpath(*_PLACES[name])
+        except KeyError:
+            raise AttributeError(name) from None
+        setattr(self, name, path)
+        return path
 
     def directory(self, name: str) -> Path | None:
         """A device's own directory below ``sys/devices``; None when there is no such device."""
