@@ -69,7 +69,7 @@ class FakeDaemon:
     def serve(self, sock: socket.socket) -> None:
         """Answer until the client leaves."""
         with sock:
-            while self.farewell is None and (data := packet.receive_plain(sock)) is not None:
+            while (data := packet.receive_plain(sock)) is not None and self.farewell is None:
                 for entry in jsonrpc.read(data).entries:
                     if isinstance(entry, Invalid):
                         packet.send(sock, entry.response)

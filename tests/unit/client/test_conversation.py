@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isod.client.conversation import EVENTS, Answer, Conversation
@@ -31,6 +31,7 @@ def talk() -> Conversation:
     return Conversation()
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_replies_in_any_order_with_events_in_between(data: st.DataObject) -> None:
     before = open_fds()
@@ -95,6 +96,7 @@ _PACKETS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(_PACKETS | st.binary(max_size=30))
 def test_a_packet_that_breaks_the_protocol_leaves_no_fd(data: bytes) -> None:
     before = open_fds()

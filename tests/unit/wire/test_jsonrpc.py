@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isod.model.address import Address
@@ -78,6 +78,7 @@ _NEARLY = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100) | (_NEARLY | st.lists(_NEARLY | _JSON)).map(json.dumps))
 def test_reading_raises_nothing(packet: bytes | str) -> None:
     incoming = jsonrpc.read(packet if isinstance(packet, bytes) else packet.encode())
@@ -154,6 +155,7 @@ def test_the_longest_replies_of_a_batch_give_way() -> None:
     assert ["error" in part for part in answer] == [False, True, False, False]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, PACKET_BYTES + 10), max_size=BATCH_ENTRIES))
 def test_the_reply_to_a_batch_fits_a_packet(lengths: list[int]) -> None:
     longest_id = "\x01" * ID_LENGTH

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from isod.model.address import Address
@@ -102,11 +102,13 @@ _VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(_VALUES)
 def test_what_is_written_reads_the_same(value: object) -> None:
     assert loads(dumps(value)) == value
 
 
+@settings(deadline=None)
 @given(_VALUES)
 def test_agrees_with_the_standard_parser(value: object) -> None:
     text = json.dumps(value, indent=1).encode()
@@ -131,6 +133,7 @@ _PIECES = st.sampled_from(
 _SOUP = st.lists(_PIECES | st.binary(max_size=3), max_size=60).map(b"".join)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | _SOUP)
 @example(b"\\")
 def test_any_bytes_raise_nothing_but_the_declared_error(data: bytes) -> None:
@@ -142,6 +145,7 @@ def test_any_bytes_raise_nothing_but_the_declared_error(data: bytes) -> None:
     assert json.loads(data) == value
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_damaged_document_raises_nothing_but_the_declared_error(data: st.DataObject) -> None:
     document = bytearray(dumps(data.draw(_VALUES)))
@@ -153,6 +157,7 @@ def test_a_damaged_document_raises_nothing_but_the_declared_error(data: st.DataO
         return
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="[]{}", min_size=1, max_size=200))
 def test_depth_is_judged_as_a_parser_would(brackets: str) -> None:
     text = brackets.encode()
