@@ -46,7 +46,7 @@ def uapi_headers() -> Path:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = lab_mark(metafunc.definition)
-    if mark is None:
+    if mark is None or not mark.guest:
         return
     guests = mark.guests()
     here = guest_here()
@@ -71,16 +71,19 @@ class Outer:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: _guest_of(item) is not None)
+        # Tests that boot guests of their own come last of all, when the others are done.
+        def place(item: pytest.Item) -> int:
+            mark = lab_mark(item)
+            return 0 if mark is None else 1 if mark.guest else 2
+
+        items.sort(key=place)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
         groups = _groups(session.items)
         if groups and not session.testsfailed and not self._config.option.collectonly:
             self._schedule = Schedule(groups, self._command)
-            order: dict[GuestName | None, int] = {None: -1}
-            order |= {group.name: place for place, group in enumerate(self._schedule.groups)}
-            session.items.sort(key=lambda item: order[_guest_of(item)])
+            _replay_in_order(session.items, self._schedule.groups)
             self._schedule.start()
         try:
             return (yield)
@@ -154,6 +157,18 @@ def _groups(items: list[pytest.Item]) -> list[Group]:
             group = groups.setdefault(guest, Group(guest))
             group.limits[item.nodeid] = mark.limit
     return list(groups.values())
+
+
+def _replay_in_order(items: list[pytest.Item], groups: list[Group]) -> None:
+    """Put the guests' items into the order in which the guests run, each where one was before."""
+    order = {group.name: place for place, group in enumerate(groups)}
+    places = [place for place, item in enumerate(items) if _guest_of(item) is not None]
+    sorted_items = sorted(
+        (items[place] for place in places),
+        key=lambda item: order[guest] if (guest := _guest_of(item)) else 0,
+    )
+    for place, item in zip(places, sorted_items, strict=True):
+        items[place] = item
 
 
 def _failure(item: pytest.Item, end: End, phases: list[str]) -> pytest.TestReport:

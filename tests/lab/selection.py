@@ -29,11 +29,15 @@ class GuestName:
 
 @dataclass(frozen=True)
 class LabMark:
-    """`@pytest.mark.lab(kernels=("6.1", "7.2"), topology="standard", limit=180)`."""
+    """`@pytest.mark.lab(kernels=("6.1", "7.2"), topology="standard", limit=180)`.
+
+    `guest=False` is for tests that need the lab but boot a guest of their own, from outside.
+    """
 
     kernels: tuple[str, ...] | None = None
     topology: str = "standard"
     limit: float = DEFAULT_LIMIT
+    guest: bool = True
 
     def guests(self) -> list[GuestName]:
         topology = TOPOLOGIES.get(self.topology)
