@@ -1,0 +1,53 @@
+# Everything that is done with the project. Needs only make and Python 3.11 or newer; what else is
+# missing is installed first, with its reason (tests/setup), as root or with sudo.
+
+PYTHON ?= python3
+KERNEL ?= 7.2
+TOPOLOGY ?= standard
+PYTEST ?=
+
+export PYTHON
+BIN := .venv/bin
+
+.PHONY: help demo test test-fast lint lab lab-setup test-setup demo-setup clean
+
+help:
+	@echo 'make demo       isod at work on a simulated host, in under a minute'
+	@echo 'make test       lint, types, and all tests, on three kernels in the lab'
+	@echo 'make test-fast  the same without the lab'
+	@echo 'make lab        a shell in a guest with isod running [KERNEL=$(KERNEL) TOPOLOGY=$(TOPOLOGY)]'
+	@echo 'make clean      remove what was made in the checkout (the lab keeps its cache elsewhere)'
+	@echo 'PYTEST="-k name" passes arguments to pytest.'
+
+demo: demo-setup
+	@$(BIN)/python -m isod.cli.demo
+
+test: test-setup lab-setup lint
+	$(BIN)/python -m pytest $(PYTEST)
+
+test-fast: test-setup lint
+	$(BIN)/python -m pytest -q -m 'not lab' $(PYTEST)
+
+lint: test-setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lab: test-setup lab-setup
+	@$(BIN)/python -m tests.lab.shell $(KERNEL) $(TOPOLOGY)
+
+demo-setup:
+	@tests/setup/venv.sh demo
+
+test-setup:
+	@tests/setup/venv.sh test
+
+lab-setup: test-setup
+	@tests/setup/packages.sh lab
+	@tests/setup/qemu.sh
+	@$(BIN)/python -m tests.lab.kernels
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -prune -exec rm -rf {} +
