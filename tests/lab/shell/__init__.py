@@ -1,0 +1,1 @@
+"""`make lab`: a shell in a guest, with isod running on its virtual hardware."""
