@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from .binding import repair
 from .closing import let_close
@@ -24,7 +24,9 @@ def entered(host: Host) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         try:
             if os.fstat(descriptor).st_size:
-                repair(host)
+                # A client without the right to repair leaves it to the next one who has it.
+                with suppress(PermissionError):
+                    repair(host)
             yield
         finally:
             let_close(host)
