@@ -18,14 +18,16 @@ from isod.model import reply, request
 from isod.model.address import Address
 from isod.model.reason import Reason
 from isod.model.step import HandOver
+from isod.wire.jsonrpc import Code
 from isod.wire.packet import close_all
 
 from .conversation import Answer
-from .errors import ProtocolError, Refused
+from .errors import CallError, ProtocolError, Refused
 from .files import LeasedFiles
 
 NAME = f"isod-python/{isod.__version__}"
 LISTING_TRIES = 4
+PAGE_ITEMS = 100
 
 T = TypeVar("T")
 Model = TypeVar("Model", bound=BaseModel)
@@ -160,8 +162,15 @@ def _pages(
 ) -> Exchange[tuple[T, ...]]:
     found: list[T] = []
     after: str | None = None
+    limit = PAGE_ITEMS
     while True:
-        page = yield from _plain(method, request.Page(after=after), kind)
+        try:
+            page = yield from _plain(method, request.Page(limit=limit, after=after), kind)
+        except CallError as error:
+            if error.code != Code.reply_too_long or limit == 1:
+                raise
+            limit //= 2
+            continue
         found += items(page)
         if page.next is None:
             return tuple(found)

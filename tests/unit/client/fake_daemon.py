@@ -55,11 +55,13 @@ DEVICES = tuple(device(name, group) for group, names in GROUPS.items() for name 
 class FakeDaemon:
     """One client's daemon. ``holds`` has the read ends of the hold pipes, by lease.
 
-    ``page`` is how many items a page has; ``expire`` is how many listings break off once.
+    ``page`` is how many items a page has, ``most`` what limit still fits a packet, and ``expire``
+    how many listings break off because the host has changed.
     """
 
     def __init__(self, *, page: int = 2, expire: int = 0) -> None:
         self.page = page
+        self.most = 500
         self.expire = expire
         self.asked: list[Request] = []
         self.leases: dict[str, reply.LeaseInfo] = {}
@@ -85,7 +87,9 @@ class FakeDaemon:
             written = jsonrpc.result(asked.id, self.result(asked, fds))
         except RefusedError as error:
             written = jsonrpc.refusal(asked.id, error.refusal)
-        except LookupError:
+        except OverflowError:
+            written = jsonrpc.error(asked.id, Code.reply_too_long)
+        except KeyError:
             written = jsonrpc.error(asked.id, Code.method_not_found)
         except ValidationError as error:
             written = jsonrpc.error(asked.id, Code.invalid_params, str(error))
@@ -121,6 +125,8 @@ class FakeDaemon:
 
     def listing(self, method: str, params: request.Page) -> BaseModel:
         start = int(params.after or 0)
+        if params.limit > self.most:
+            raise OverflowError("the page does not fit a packet")
         if start and self.expire:
             self.expire -= 1
             raise RefusedError(Reason.expired, "the host has changed")
@@ -189,8 +195,12 @@ class FakeDaemon:
         return reply.AcquireResult(lease=lease, warnings=("a warning",), fds=roles)
 
     def hold_is_gone(self, lease: str) -> bool:
-        """Whether the last copy of the hold is closed."""
-        return bool(select.select([self.holds[lease]], [], [], 0)[0])
+        """Whether the last copy of the hold closes: this thread's own may take a moment."""
+        return bool(select.select([self.holds[lease]], [], [], 10)[0])
+
+    def hold_is_there(self, lease: str) -> bool:
+        """Whether somebody has the hold."""
+        return not select.select([self.holds[lease]], [], [], 0)[0]
 
     def close(self) -> None:
         packet.close_all(list(self.holds.values()))

@@ -110,6 +110,16 @@ def test_a_listing_starts_again_when_the_host_has_changed(isod: Client, daemon: 
     assert caught.value.reason is Reason.expired
 
 
+def test_pages_get_shorter_until_they_fit_a_packet(isod: Client, daemon: FakeDaemon) -> None:
+    daemon.most = 30
+    assert len(isod.devices()) == 3
+    limits = [one.params.get("limit", 100) for one in daemon.asked if one.method == "host.devices"]
+    assert limits == [100, 50, 25, 25]
+    daemon.most = 0
+    with pytest.raises(CallError, match="too long"):
+        isod.devices()
+
+
 def test_acquires_for_iommufd(isod: Client, daemon: FakeDaemon) -> None:
     with isod.acquire(["01:00.0", DISK], hand_over="iommufd", key="vm7") as lease:
         assert lease.id == "L1"
@@ -123,7 +133,7 @@ def test_acquires_for_iommufd(isod: Client, daemon: FakeDaemon) -> None:
         assert leads_to(lease.files.device(DISK)) == "/memfd:pci:0000:02:00.0 (deleted)"
         assert isod.leases() == (lease.info,)
         assert isod.lease("L1") == lease.info
-        assert not daemon.hold_is_gone("L1")
+        assert daemon.hold_is_there("L1")
     assert lease.files.hold == CLOSED
     assert daemon.hold_is_gone("L1")
 
@@ -182,7 +192,7 @@ def test_opens_again_and_keeps_the_hold(isod: Client, daemon: FakeDaemon) -> Non
         assert fresh.hold == hold
         assert leads_to(fresh.iommufd) == "/memfd:iommufd (deleted)"
         assert lease.secret == SECRET
-        assert not daemon.hold_is_gone("L1")
+        assert daemon.hold_is_there("L1")
 
 
 def test_a_lease_whose_opening_is_refused_keeps_its_hold(isod: Client, daemon: FakeDaemon) -> None:
