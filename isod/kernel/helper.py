@@ -9,12 +9,16 @@ lets it go, since nobody is at the other end of its pipes any more.
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .helper_pipe import HelperPipe, StuckError
+
+_KEPT = 4
+_END_SECONDS = 1.0
 
 __all__ = ["Helpers", "PendingWrites", "StuckError", "Write"]
 
@@ -63,29 +67,42 @@ class PendingWrites:
 class Helpers:
     """The helper processes of one kernel. Safe to use from several threads.
 
-    One idle process is kept and used again; further ones are started while it is busy.
+    Idle processes are kept and used again, four at most; further ones are started when all are
+    busy.
     """
 
     def __init__(self, sysfs: Path) -> None:
         self._sysfs = sysfs
         self._lock = threading.Lock()
-        self._idle: HelperPipe | None = None
+        self._idle: list[HelperPipe] = []
         self._left: list[HelperPipe] = []
         self._closed = False
+
+    def prepare(self, count: int) -> None:
+        """Have so many idle processes (four at most) ready, so that nobody waits for a start.
+
+        Raises OSError when one cannot be started.
+        """
+        while True:
+            with self._lock:
+                enough = self._closed or len(self._idle) >= min(count, _KEPT)
+            if enough:
+                return
+            self._keep(HelperPipe(self._sysfs))
 
     def start(self, writes: Sequence[Write]) -> PendingWrites:
         """Begin writes that may wait for ever; waits only for the process to start.
 
         Raises OSError when none can be started.
         """
-        return PendingWrites(self, self._send(_request(writes)))
+        return PendingWrites(self, self._send("write", *_acts(writes)))
 
     def write(self, writes: Sequence[Write], seconds: float) -> list[int]:
         """Do writes that must not take longer than ``seconds``: their errnos, in order.
 
         Raises StuckError, and OSError when the process failed.
         """
-        return self.collect(self._send(_request(writes)), seconds)
+        return self.collect(self._send("write", *_acts(writes)), seconds)
 
     def read(self, paths: Iterable[str], seconds: float) -> dict[str, tuple[int, str] | None]:
         """Read attributes: errno and text each, or None where the kernel did not answer within
@@ -93,18 +110,24 @@ class Helpers:
         left = list(paths)
         found: dict[str, tuple[int, str] | None] = {}
         while left:
-            pipe = self._send({"read": left})
+            pipe = self._send("read", *left)
             done = 0
             try:
                 while done < len(left):
                     number, text = pipe.answer(seconds)
-                    found[left[done]] = (int(str(number)), str(text))
+                    found[left[done]] = (
+                        int(number),
+                        bytes.fromhex(text).decode("utf-8", "replace"),
+                    )
                     done += 1
             except StuckError:
                 self.leave(pipe)
                 found[left[done]] = None
                 done += 1
-            except (OSError, ValueError):
+            except ValueError as error:
+                self.leave(pipe)
+                raise OSError(errno.EPROTO, "not an answer") from error
+            except OSError:
                 self.leave(pipe)
                 raise
             else:
@@ -115,8 +138,11 @@ class Helpers:
     def collect(self, pipe: HelperPipe, seconds: float | None) -> list[int]:
         """Wait for the errnos of a pipe's writes. Raises StuckError, OSError."""
         try:
-            numbers = [int(str(number)) for number in pipe.answer(seconds)]
-        except (OSError, ValueError, StuckError):
+            numbers = [int(number) for number in pipe.answer(seconds) if number]
+        except ValueError as error:
+            self.leave(pipe)
+            raise OSError(errno.EPROTO, "not an answer") from error
+        except (OSError, StuckError):
             self.leave(pipe)
             raise
         self._keep(pipe)
@@ -129,31 +155,30 @@ class Helpers:
             self._left = [one for one in [*self._left, pipe] if not one.ended()]
 
     def close(self) -> None:
-        """End the idle process; stuck ones are left to themselves."""
+        """End the idle processes; stuck ones are left to themselves."""
         with self._lock:
             self._closed = True
-            idle, self._idle = self._idle, None
+            idle, self._idle = self._idle, []
             left, self._left = self._left, []
-        if idle is not None:
-            idle.let_go()
-            left.append(idle)
-        for pipe in left:
-            if not pipe.ended(1.0 if pipe is idle else 0.0):
+        for pipe in idle:
+            pipe.let_go()
+        for pipe in [*idle, *left]:
+            if not pipe.ended(_END_SECONDS if pipe in idle else 0.0):
                 pipe.outlive()
 
-    def _send(self, request: dict[str, object]) -> HelperPipe:
+    def _send(self, *request: object) -> HelperPipe:
         with self._lock:
-            idle, self._idle = self._idle, None
+            idle = self._idle.pop() if self._idle else None
         if idle is not None:
             try:
-                idle.send(request)
+                idle.send(*request)
             except OSError:
                 self.leave(idle)
             else:
                 return idle
         pipe = HelperPipe(self._sysfs)
         try:
-            pipe.send(request)
+            pipe.send(*request)
         except OSError:
             self.leave(pipe)
             raise
@@ -161,11 +186,16 @@ class Helpers:
 
     def _keep(self, pipe: HelperPipe) -> None:
         with self._lock:
-            if self._idle is None and not self._closed:
-                self._idle = pipe
+            if len(self._idle) < _KEPT and not self._closed:
+                self._idle.append(pipe)
                 return
         self.leave(pipe)
 
 
-def _request(writes: Sequence[Write]) -> dict[str, object]:
-    return {"write": [[one.path, one.text, one.inode] for one in writes]}
+def _acts(writes: Sequence[Write]) -> list[object]:
+    fields: list[object] = []
+    for one in writes:
+        if "\t" in one.path or "\n" in one.path:
+            raise OSError(errno.EINVAL, "not a path of sysfs")
+        fields += [one.path, one.text.encode().hex(), one.inode or 0]
+    return fields

@@ -3,21 +3,21 @@
 Run as ``python -I -S helper_process.py SYSFS`` with pipes as stdin and stdout and no other fd. It
 imports nothing of isod, so that it starts fast and keeps nothing that a client could wait for.
 
-One request a line on stdin, one JSON array a line on stdout:
+Lines both ways, fields separated by tabs, texts in hexadecimal:
 
-``{"write": [[PATH, TEXT, INODE or null], …]}``   → ``[ERRNO, …]``, after the last write
-``{"read": [PATH, …]}``                            → ``[ERRNO, TEXT]`` for each path, as it is read
+``write PATH TEXT INODE [PATH TEXT INODE …]``   → ``ERRNO [ERRNO …]``, after the last write
+``read PATH [PATH …]``                          → ``ERRNO TEXT`` for each path, as it is read
 
-An empty array at the start says that it is ready.
+An empty line at the start says that it is ready.
 
-Paths are relative to SYSFS. INODE is that of the directory which holds the attribute: another
-one is another device, and the write ends in ESTALE. End of stdin, or nobody at stdout: it exits.
+Paths are relative to SYSFS. INODE is that of the directory which holds the attribute (0: not
+looked at); another one is another device, and the write ends in ESTALE. At the end of stdin, or
+with nobody at stdout any more, it exits.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 
@@ -28,7 +28,7 @@ READABLE = frozenset({"driver_override"})
 
 
 def open_attribute(
-    sysfs: str, path: str, flags: int, permitted: frozenset[str], inode: int | None = None
+    sysfs: str, path: str, flags: int, permitted: frozenset[str], inode: int = 0
 ) -> int:
     """Open an attribute below SYSFS, links on the way followed only within it. Raises OSError."""
     parent, _, name = path.rpartition("/")
@@ -39,19 +39,19 @@ def open_attribute(
         raise PermissionError(errno.EPERM, "not below sysfs", path)
     directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if inode is not None and os.fstat(directory).st_ino != inode:
+        if inode and os.fstat(directory).st_ino != inode:
             raise OSError(errno.ESTALE, "another device", path)
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     finally:
         os.close(directory)
 
 
-def write(sysfs: str, path: str, text: str, inode: int | None) -> int:
+def write(sysfs: str, path: str, text: bytes, inode: int) -> int:
     """Write an attribute at once, as sysfs wants it; the errno, or 0."""
     try:
         descriptor = open_attribute(sysfs, path, os.O_WRONLY, WRITABLE, inode)
         try:
-            os.write(descriptor, text.encode())
+            os.write(descriptor, text)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -59,32 +59,36 @@ def write(sysfs: str, path: str, text: str, inode: int | None) -> int:
     return 0
 
 
-def read(sysfs: str, path: str) -> list[object]:
+def read(sysfs: str, path: str) -> tuple[int, bytes]:
     """Read an attribute: errno (or 0) and text."""
     try:
         descriptor = open_attribute(sysfs, path, os.O_RDONLY, READABLE)
         try:
-            return [0, os.read(descriptor, 4096).decode("utf-8", "replace")]
+            return 0, os.read(descriptor, 4096)
         finally:
             os.close(descriptor)
     except OSError as error:
-        return [error.errno or errno.EIO, ""]
+        return error.errno or errno.EIO, b""
 
 
-def answer(result: object) -> None:
+def answer(*fields: object) -> None:
     """Send one line. Raises BrokenPipeError when nobody listens any more."""
-    os.write(1, json.dumps(result).encode() + b"\n")
+    os.write(1, "\t".join(map(str, fields)).encode() + b"\n")
 
 
 def serve(sysfs: str) -> None:
     """Say that it is ready, then answer requests until stdin ends."""
-    answer([])
+    answer()
     for line in sys.stdin:
-        request = json.loads(line)
-        if "write" in request:
-            answer([write(sysfs, *act) for act in request["write"]])
-        for path in request.get("read", ()):
-            answer(read(sysfs, path))
+        kind, *fields = line.rstrip("\n").split("\t")
+        if kind == "write":
+            acts = zip(fields[0::3], fields[1::3], fields[2::3], strict=True)
+            done = [write(sysfs, path, bytes.fromhex(text), int(ino)) for path, text, ino in acts]
+            answer(*done)
+        else:
+            for path in fields:
+                number, data = read(sysfs, path)
+                answer(number, data.hex())
 
 
 def main(arguments: list[str]) -> int:

@@ -101,9 +101,15 @@ def read_group_number(directory: Directory) -> int | None:
 
 
 def read_cdev(directory: Directory) -> str | None:
-    """The name of a device's character device, from its ``vfio-dev`` directory."""
-    found = [name for name in names_in(directory.path / "vfio-dev") if name.startswith("vfio")]
-    return found[0] if found else None
+    """The name of a device's character device, from its ``vfio-dev`` directory.
+
+    A kernel without CONFIG_VFIO_DEVICE_CDEV has the directory too, but no device number in it.
+    """
+    registered = directory.path / "vfio-dev"
+    for name in names_in(registered):
+        if (registered / name / "dev").exists():
+            return name
+    return None
 
 
 def _optional(directory: Directory, name: str) -> str | None:

@@ -64,6 +64,8 @@ class LinuxKernel:
         return detect_features(self._root)
 
     def snapshot(self, sequence: int) -> HostSnapshot:
+        # One may be in a fence while another reads.
+        self._helpers.prepare(2)
         return scan_host(self._root, sequence, self.features(), self._read_overrides)
 
     def look(self, address: Address) -> Device | None:
