@@ -1,4 +1,4 @@
-"""Waiting in the foreground for the end: a signal, or the daemon letting go of the hold."""
+"""Waiting in the foreground for the end: a signal, or isod letting go of the hold."""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ import select
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Woken(Enum):
+    """What ended a wait."""
+
+    by_signal = "told to end"
+    by_hold = "nobody reads the hold any more"
+    by_time = "nothing"
 
 
 @contextmanager
@@ -27,17 +36,18 @@ def ending_signals() -> Iterator[int]:
         os.close(writing)
 
 
-def wait_for_end(signals: int, hold: int | None) -> bool:
-    """Wait; True when told to end by a signal, False when the lease has ended.
+def wait(signals: int, hold: int, seconds: float) -> Woken:
+    """Wait for a signal, for the hold, or for some time.
 
-    The hold is the write end of a pipe: with nobody left to read it, it is in error. isod closes
-    its end when the lease ends, for whatever reason.
+    The hold is the write end of a pipe: with nobody left to read it, it is in error.
     """
     poll = select.poll()
     poll.register(signals, select.POLLIN)
-    if hold is not None:
-        poll.register(hold, 0)  # errors are reported unasked
-    return any(number == signals for number, _ in poll.poll())
+    poll.register(hold, 0)  # errors are reported unasked
+    woken = {number for number, _ in poll.poll(seconds * 1000)}
+    if signals in woken:
+        return Woken.by_signal
+    return Woken.by_hold if woken else Woken.by_time
 
 
 def _noted(number: int, frame: object) -> None:

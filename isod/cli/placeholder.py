@@ -92,7 +92,7 @@ def _parse(written: str, word: str, text: str | None, devices: Sequence[Address]
         known = ", ".join(f"{{{known}}}" for known in WORDS)
         raise PlaceholderError(
             f"{written} is no placeholder; there are {known}. "
-            f"To pass it literally, write {{{written}}}"
+            f"To pass it on as it is, write {{{written}}}, or use --literal"
         )
     if word not in {"device", "group"}:
         if text is not None:

@@ -39,6 +39,7 @@ from .options import devices_option, grant_options, json_option
     multiple=True,
     help="With --qemu: more properties for each -device, such as rombar=0.",
 )
+@click.option("--literal", is_flag=True, help="Replace nothing: COMMAND is full of braces.")
 @click.option("--pass-secret", is_flag=True, help="Put the lease's secret into ISOD_SECRET.")
 @click.option(
     "--keep-fd",
@@ -61,6 +62,7 @@ def execute(
     key: str | None,
     qemu: bool,
     qemu_device_options: tuple[str, ...],
+    literal: bool,
     pass_secret: bool,
     keep_fd: tuple[int, ...],
     as_json: bool,
@@ -82,8 +84,8 @@ def execute(
       {hold}                     the hold: its last copy, closed, ends the lease
 
     Nothing else in braces is touched ({"json": 1}, ${shell}), but a lower-case word that is none
-    of these is an error; {{word}} passes {word} on. The variables ISOD_LEASE (its id) and ISOD_FDS
-    (JSON: roles and numbers) say the same.
+    of these is an error: {{word}} passes {word} on, and --literal leaves everything as it
+    is. The variables ISOD_LEASE (its id) and ISOD_FDS (JSON: roles and numbers) say the same.
 
     --qemu appends -object iommufd and -device vfio-pci, or -device vfio-pci,host= for the
     hand-over nodes, which is taken where isod offers no iommufd.
@@ -98,7 +100,7 @@ def execute(
     Once the command runs, the exit code is its own.
     """
     try:
-        placeholders = find_placeholders(command, devices)
+        placeholders = [] if literal else find_placeholders(command, devices)
         hand_over = _settled(hand_over, implied_hand_over(placeholders))
         if qemu:
             qemu_hand_over(devices, hand_over, ())  # what can never work needs no daemon to say so
@@ -120,7 +122,7 @@ def execute(
                 show(Text(f"Warning: {escape(warning)}"), on_stderr=True)
             files = HandedFiles.of(lease.files)
             try:
-                arguments = fill_placeholders(command, devices, files)
+                arguments = list(command) if literal else fill_placeholders(command, devices, files)
                 if qemu:
                     arguments += qemu_arguments(
                         devices, lease.info.hand_over, files, qemu_device_options

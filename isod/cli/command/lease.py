@@ -10,18 +10,22 @@ from rich.text import Text
 
 from isod.cli.failure import EXIT_CODES
 from isod.cli.handed import HandedFiles
-from isod.cli.holding import ending_signals, wait_for_end
+from isod.cli.holding import Woken, ending_signals, wait
 from isod.cli.link import Link, require_files
 from isod.cli.output import show, show_json
 from isod.cli.screen.lease import acquired_screen, leases_screen, released_screen
 from isod.cli.screen.terminal import escape
-from isod.client.blocking import Lease
-from isod.client.errors import ClientError
+from isod.client.blocking import Client, Lease
+from isod.client.errors import ClientError, Refused
 from isod.model.address import Address
 from isod.model.reply import AcquireResult, LeaseResult
 from isod.model.step import HandOver
 
 from .options import devices_option, grant_options, json_option, name
+
+# How often to ask whether somebody else has ended the lease. isod lets go of the hold then, too,
+# but only when it has nothing left to wait for, such as the files that are held here.
+LOOK_SECONDS = 1.0
 
 
 @click.command("acquire", epilog=EXIT_CODES)
@@ -68,19 +72,32 @@ def acquire(
             else:
                 show(acquired_screen(lease.info, HandedFiles.of(lease.files), lease.warnings))
             require_files(lease, as_json=as_json)
-            _hold(lease)
+            _hold(link, lease)
 
 
-def _hold(lease: Lease) -> None:
+def _hold(link: Link, lease: Lease) -> None:
     """Stay until told to end, or until the lease has ended without us."""
     show(Text(f"Holding lease {escape(lease.id)} until Ctrl-C.", style="dim"), on_stderr=True)
     with ending_signals() as signals:
-        told = wait_for_end(signals, lease.files.hold)
-    if not told:
+        woken = Woken.by_time
+        while woken is Woken.by_time and not _has_ended(link, lease):
+            woken = wait(signals, lease.files.hold, LOOK_SECONDS)
+    if woken is Woken.by_signal:
+        with suppress(ClientError):  # closing the hold, which comes next, says the same
+            lease.release()
+    else:
         show(Text(f"Lease {escape(lease.id)} has ended."), on_stderr=True)
-        return
-    with suppress(ClientError):  # closing the hold, which comes next, says the same
-        lease.release()
+
+
+def _has_ended(link: Link, lease: Lease) -> bool:
+    """Ask isod, on a connection of its own: connections do not survive a restart, leases do."""
+    try:
+        with Client.connect(link.socket, timeout=LOOK_SECONDS) as client:
+            return client.lease(lease.id).state != "leased"
+    except Refused:
+        return True  # it is not known any more
+    except (ClientError, TimeoutError):
+        return False  # isod is busy, or being restarted; the hold tells if the lease was lost
 
 
 @click.command("release", epilog=EXIT_CODES)

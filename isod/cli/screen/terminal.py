@@ -57,5 +57,5 @@ def wants_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
 
 def speakable(text: str, stream: TextIO) -> str:
     """Replace what the stream's encoding cannot say, rather than fail on it."""
-    encoding = stream.encoding or "ascii"
+    encoding = stream.encoding or "utf-8"
     return text.encode(encoding, "replace").decode(encoding)

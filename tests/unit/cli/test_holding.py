@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from isod.cli.holding import ending_signals, wait_for_end
+from isod.cli.holding import Woken, ending_signals, wait
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -15,7 +15,7 @@ def test_a_signal_ends_the_wait_and_nothing_else(number: signal.Signals) -> None
     reading, writing = os.pipe()
     with ending_signals() as signals:
         os.kill(os.getpid(), number)
-        assert wait_for_end(signals, writing)
+        assert wait(signals, writing, 60) is Woken.by_signal
     os.close(reading)
     os.close(writing)
 
@@ -24,7 +24,15 @@ def test_the_wait_ends_when_nobody_reads_the_hold() -> None:
     reading, writing = os.pipe()
     with ending_signals() as signals:
         os.close(reading)
-        assert not wait_for_end(signals, writing)
+        assert wait(signals, writing, 60) is Woken.by_hold
+    os.close(writing)
+
+
+def test_the_wait_has_an_end() -> None:
+    reading, writing = os.pipe()
+    with ending_signals() as signals:
+        assert wait(signals, writing, 0) is Woken.by_time
+    os.close(reading)
     os.close(writing)
 
 

@@ -1,0 +1,160 @@
+"""``isoctl exec``: commands find the devices open, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import DISK, Cards
+
+COMMAND = (sys.executable, str(Path(__file__).with_name("tell_files.py")))
+
+
+def test_the_command_finds_the_files_and_nothing_else(cards: Cards) -> None:
+    card = cards.next_card()
+    ran = cards.spawn(
+        *("exec", "-d", f"{card}.0", *COMMAND),
+        *("a={iommufd}", "{device}", "{device:0}", f"{{device:{card}.0}}", "{hold}", "{{hold}}"),
+        ISOD_SECRET="of something else",
+    )
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    numbers = json.loads(told["isod"]["ISOD_FDS"])
+    iommufd, hold, device = (
+        numbers["iommufd"],
+        numbers["hold"],
+        numbers["devices"][f"pci:0000:{card}.0"],
+    )
+    assert told["arguments"] == [
+        *(f"a={iommufd}", str(device), str(device), str(device), str(hold), "{hold}"),
+    ]
+    assert {int(number) for number in told["files"]} == {0, 1, 2, iommufd, hold, device}
+    assert "socket" not in json.dumps(told["files"])
+    assert told["isod"].keys() == {"ISOD_FDS", "ISOD_LEASE"}
+
+
+def test_the_lease_lives_as_long_as_the_command(cards: Cards) -> None:
+    card = cards.next_card()
+    command = cards.command("exec", "-d", f"{card}.0", *COMMAND)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        leases = json.loads(cards.run("leases", "--json").stdout)["leases"]
+        (lease,) = [one for one in leases if one["id"] == told["isod"]["ISOD_LEASE"]]
+        assert (lease["state"], lease["owner"]["pid"]) == ("leased", process.pid)
+        assert cards.run("acquire", "-d", f"{card}.0").returncode == 3
+
+
+def test_placeholders_choose_the_hand_over(cards: Cards) -> None:
+    ran = cards.spawn("exec", "-d", f"{cards.next_card()}.0", *COMMAND, "{container}", "{group}")
+    told = json.loads(ran.stdout)
+    numbers = json.loads(told["isod"]["ISOD_FDS"])
+    assert told["arguments"] == [str(numbers["container"]), str(*numbers["groups"].values())]
+
+
+def test_qemu_gets_its_own_arguments(cards: Cards) -> None:
+    one, other = cards.next_card(), cards.next_card()
+    options = ("--qemu", "--qemu-device-options", "rombar=0")
+    ran = cards.spawn("exec", *options, "-d", f"{one}.0", "-d", f"{other}.1", *COMMAND, "-m", "4G")
+    told = json.loads(ran.stdout)
+    numbers = json.loads(told["isod"]["ISOD_FDS"])
+    first, second = (numbers["devices"][f"pci:0000:{name}"] for name in (f"{one}.0", f"{other}.1"))
+    bus, next_bus = one.partition(":")[0], other.partition(":")[0]
+    assert told["arguments"] == [
+        *("-m", "4G", "-object", f"iommufd,id=isod0,fd={numbers['iommufd']}", "-device"),
+        f"vfio-pci,id=isod-0000-{bus}-00.0,fd={first},iommufd=isod0,rombar=0",
+        "-device",
+        f"vfio-pci,id=isod-0000-{next_bus}-00.1,fd={second},iommufd=isod0,rombar=0",
+    ]
+
+
+def test_qemu_opens_nodes_by_path(cards: Cards) -> None:
+    card = cards.next_card()
+    ran = cards.spawn("exec", "--qemu", "--hand-over", "nodes", "-d", f"{card}.0", *COMMAND)
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    assert told["arguments"][0] == "-device"
+    assert f"host=0000:{card}.0" in told["arguments"][1]
+    assert json.loads(told["isod"]["ISOD_FDS"]).keys() == {"hold", "devices", "groups"}
+
+
+def test_the_secret_goes_along_on_request(cards: Cards) -> None:
+    ran = cards.spawn("exec", "--pass-secret", "-d", f"{cards.next_card()}.0", *COMMAND)
+    assert json.loads(ran.stdout)["isod"]["ISOD_SECRET"]
+
+
+def test_other_files_go_along_on_request(cards: Cards) -> None:
+    reading, writing = os.pipe()
+    try:
+        for number in (reading, writing):
+            os.set_inheritable(number, True)
+        options = ("--keep-fd", str(writing), "-d", f"{cards.next_card()}.0")
+        ran = subprocess.run(
+            cards.command("exec", *options, *COMMAND),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=60,
+            pass_fds=(reading, writing),
+        )
+    finally:
+        os.close(reading)
+        os.close(writing)
+    files = json.loads(ran.stdout)["files"]
+    assert str(writing) in files
+    assert str(reading) not in files or "pipe" not in files[str(reading)]
+
+
+def test_literally_nothing_is_replaced(cards: Cards) -> None:
+    device = f"{cards.next_card()}.0"
+    ran = cards.spawn("exec", "--literal", "-d", device, *COMMAND, "{iommufd}", "{print}", "{{x}}")
+    assert json.loads(ran.stdout)["arguments"] == ["{iommufd}", "{print}", "{{x}}"]
+
+
+def test_the_exit_code_is_the_command_s(cards: Cards) -> None:
+    ran = cards.spawn("exec", "-d", f"{cards.next_card()}.0", "--", "sh", "-c", "exit 42")
+    assert ran.returncode == 42
+
+
+def test_a_refusal_runs_nothing(cards: Cards) -> None:
+    ran = cards.run("exec", "-d", DISK, "--", "echo", "ran")
+    assert (ran.returncode, ran.stdout) == (3, "")
+    in_json = cards.run("exec", "--json", "-d", DISK, "--", "echo", "ran")
+    assert json.loads(in_json.stdout)["error"]["data"]["reason"] == "denied"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("true", "{devcie}"), "is no placeholder"),
+        (("true", "{device:1}"), "positions go from 0 to 0"),
+        (("--hand-over", "nodes", "true", "{iommufd}"), "need --hand-over iommufd"),
+        (("--qemu", "--hand-over", "group", "true"), "QEMU takes no group fds"),
+        (("--qemu", "true", "{group}"), "QEMU takes no group fds"),
+        (("--qemu-device-options", "x=1", "true"), "goes with --qemu"),
+        (("no-such-command-anywhere",), "there is no such command"),
+        (("--keep-fd", "1", "true"), "--keep-fd"),
+        ((), "COMMAND"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_asked_for(
+    cards: Cards, arguments: tuple[str, ...], says: str
+) -> None:
+    ran = cards.run("exec", "-d", DISK, *arguments)  # asking for the disk would be refused
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert says in ran.stderr
+
+
+def test_a_placeholder_without_its_file_ends_the_lease(cards: Cards) -> None:
+    card = cards.next_card()
+    ran = cards.spawn(
+        "exec", "--container", "raw", "-d", f"{card}.0", "true", "{group}", "{device}"
+    )
+    assert ran.returncode == 1
+    assert "without a file for {device}" in ran.stderr
