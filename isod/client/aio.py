@@ -224,7 +224,7 @@ class Lease(HeldLease):
         return await self._client._run(self._releasing())
 
     async def open(self) -> LeasedFiles:
-        """Close the files except for the hold, and get fresh ones."""
+        """Close the files and get fresh ones; the lease stays."""
         return await self._client._run(self._reopening())
 
 

@@ -215,5 +215,5 @@ class Lease(HeldLease):
         return self._client._run(self._releasing())
 
     def open(self) -> LeasedFiles:
-        """Close the files except for the hold, and get fresh ones."""
+        """Close the files and get fresh ones; the lease stays."""
         return self._client._run(self._reopening())

@@ -61,10 +61,8 @@ class HeldLease:
         return self.info
 
     def _reopening(self) -> Exchange[LeasedFiles]:
-        """Close all but the hold, which keeps the lease, and take fresh files.
-
-        A hold that comes with them takes the place of the former one.
-        """
+        """Close all but the hold, which keeps the lease meanwhile, and take fresh files: the hold
+        among them takes the place of the former one."""
         former = self.files
         hold = former.detach_hold()
         former.close()

@@ -53,7 +53,7 @@ DEVICES = tuple(device(name, group) for group, names in GROUPS.items() for name 
 
 
 class FakeDaemon:
-    """One client's daemon. ``holds`` has the read ends of the hold pipes, by lease.
+    """One client's daemon. ``holds`` has the read ends of its hold pipes, by lease.
 
     ``page`` is how many items a page has, ``most`` what limit still fits a packet, and ``expire``
     how many listings break off because the host has changed.
@@ -65,7 +65,7 @@ class FakeDaemon:
         self.expire = expire
         self.asked: list[Request] = []
         self.leases: dict[str, reply.LeaseInfo] = {}
-        self.holds: dict[str, int] = {}
+        self.holds: dict[str, list[int]] = {}
         self.farewell: bytes | None = None
 
     def serve(self, sock: socket.socket) -> None:
@@ -119,7 +119,7 @@ class FakeDaemon:
             raise RefusedError(Reason.not_yours, "the secret is another")
         found = self._known(params.lease).model_copy(update={"secret": None})
         if method == "lease.open":
-            return reply.AcquireResult(lease=found, fds=_files(found, fds))
+            return reply.AcquireResult(lease=found, fds=self._hand_over(found, fds))
         self.leases[found.id] = found.model_copy(update={"state": "draining"})
         return reply.LeaseResult(lease=self.leases[found.id])
 
@@ -189,21 +189,27 @@ class FakeDaemon:
             secret=SECRET,
         )
         self.leases[lease.id] = lease
-        self.holds[lease.id], write_end = os.pipe()
-        fds.append(write_end)
-        roles = (reply.FileRole(role="hold"), *_files(lease, fds))
+        roles = self._hand_over(lease, fds)
         return reply.AcquireResult(lease=lease, warnings=("a warning",), fds=roles)
+
+    def _hand_over(self, lease: reply.LeaseInfo, fds: list[int]) -> tuple[reply.FileRole, ...]:
+        """A new hold, and the files. A lease opened again has several holds."""
+        read_end, write_end = os.pipe()
+        self.holds.setdefault(lease.id, []).append(read_end)
+        fds.append(write_end)
+        return (reply.FileRole(role="hold"), *_files(lease, fds))
 
     def hold_is_gone(self, lease: str) -> bool:
         """Whether the last copy of the hold closes: this thread's own may take a moment."""
-        return bool(select.select([self.holds[lease]], [], [], 10)[0])
+        return all(select.select([hold], [], [], 10)[0] for hold in self.holds[lease])
 
     def hold_is_there(self, lease: str) -> bool:
         """Whether somebody has the hold."""
-        return not select.select([self.holds[lease]], [], [], 0)[0]
+        return select.select(self.holds[lease], [], [], 0)[0] != self.holds[lease]
 
     def close(self) -> None:
-        packet.close_all(list(self.holds.values()))
+        for holds in self.holds.values():
+            packet.close_all(holds)
         self.holds.clear()
 
     def _known(self, lease: str) -> reply.LeaseInfo:
