@@ -58,7 +58,7 @@ def acquire(
     Examples:
       isoctl acquire -d 01:00.0
       isoctl acquire -d 01:00.0 -d 02:00.0 --hand-over nodes
-      isoctl acquire -d 01:00.0 --json | head -1 | jq -r .lease.secret
+      isoctl acquire -d 01:00.0 --json > lease.json &
     """
     with link.connect(as_json=as_json) as client:
         lease = client.acquire(

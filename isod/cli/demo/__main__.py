@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 
 from isod.cli.screen.terminal import speakable
+from isod.client.errors import ClientError
 
 from .stage import StageError, borrowers, raised
 from .story import Story
@@ -13,6 +16,7 @@ from .story import Story
 
 def main() -> int:
     """Raise the stage, tell the story, count."""
+    signal.signal(signal.SIGTERM, _leave)  # rather than leave a daemon behind
     uids = borrowers()
     _say(
         "isod lends PCI devices to programs that are not root.\n"
@@ -30,7 +34,7 @@ def main() -> int:
         with raised(uids) as stage:
             story = Story(stage, _say)
             story.tell()
-    except StageError as error:
+    except (StageError, ClientError, subprocess.TimeoutExpired) as error:
         _say(f"The demo failed: {error}")
         return 1
     if story.wrong:
@@ -38,6 +42,10 @@ def main() -> int:
         return 1
     _say(f"\nAll {story.checked} claims were checked and true. Next: isoctl --help, and README.md")
     return 0
+
+
+def _leave(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _say(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from isod.model.address import Address
 
-from .stage import Stage, StageError, end
+from .stage import COMMAND_SECONDS, Stage, StageError, end
 
 # Says which files it was given, then stays until its stdin closes. It starts nothing else, which
 # would open files of its own while it starts.
@@ -60,15 +61,21 @@ def borrowing(stage: Stage, device: Address) -> Iterator[Borrower]:
     command = isoctl_command(stage, stage.uid, "exec", "-d", device.short, *program)
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
-        said = b"" if process.stdout is None else process.stdout.readline()
-        if not said:
-            raise StageError("the program did not get its device")
-        yield Borrower(process, _numbers(json.loads(said)))
+        yield Borrower(process, _numbers(json.loads(_first_line(process))))
     finally:
         end(process)
         for stream in (process.stdin, process.stdout):
             if stream is not None:
                 stream.close()
+
+
+def _first_line(process: subprocess.Popen[bytes]) -> bytes:
+    """What the program says once it runs."""
+    if process.stdout is not None:
+        ready, _, _ = select.select([process.stdout], [], [], COMMAND_SECONDS)
+        if ready and (said := process.stdout.readline()):
+            return said
+    raise StageError("the program did not get its device")
 
 
 def _numbers(roles: Mapping[str, object]) -> Mapping[str, int]:

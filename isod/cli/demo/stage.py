@@ -18,6 +18,7 @@ from isod.client.errors import ConnectionLost
 
 START_SECONDS = 20.0
 STOP_SECONDS = 5.0
+COMMAND_SECONDS = 30.0
 
 _POLICY = """\
 version = 1
