@@ -135,7 +135,7 @@ def release(link: Link, *, lease: str, secret: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def leases(link: Link, *, as_json: bool) -> None:
-    """List your leases; as root, everybody's.
+    """List your leases, with the devices that a draining one still waits for.
 
     \b
     Examples:

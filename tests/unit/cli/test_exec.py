@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,15 @@ import pytest
 from .conftest import DISK, Cards
 
 COMMAND = (sys.executable, str(Path(__file__).with_name("tell_files.py")))
+
+
+def _qemu_version() -> int:
+    if shutil.which("qemu-system-x86_64") is None:
+        return 0
+    command = ("qemu-system-x86_64", "--version")
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+    found = re.search(r"version (\d+)", said)
+    return int(found[1]) if found else 0
 
 
 def test_the_command_finds_the_files_and_nothing_else(cards: Cards) -> None:
@@ -82,6 +93,15 @@ def test_qemu_opens_nodes_by_path(cards: Cards) -> None:
     assert told["arguments"][0] == "-device"
     assert f"host=0000:{card}.0" in told["arguments"][1]
     assert json.loads(told["isod"]["ISOD_FDS"]).keys() == {"hold", "devices", "groups"}
+
+
+@pytest.mark.skipif(_qemu_version() < 9, reason="QEMU 9.0 or later is not installed")
+def test_a_real_qemu_understands_the_arguments(cards: Cards) -> None:
+    qemu = ("qemu-system-x86_64", "-accel", "tcg", "-M", "q35", "-display", "none", "-S")
+    ran = cards.spawn("exec", "--qemu", "-d", f"{cards.next_card()}.0", "--", *qemu)
+    assert ran.returncode == 1
+    # It gets as far as the first ioctl on the very fds, which nobody simulates for it.
+    assert re.search(r"bind device fd=\d+ to iommufd=\d+: Inappropriate ioctl", ran.stderr)
 
 
 def test_the_secret_goes_along_on_request(cards: Cards) -> None:
