@@ -64,7 +64,7 @@ def acquire(
         lease = client.acquire(
             devices, hand_over=hand_over, iommufd=iommufd, container=container or "ready", key=key
         )
-        with lease:
+        with lease, ending_signals() as signals:
             if as_json:
                 roles = tuple(role for role, _ in lease.files)
                 result = AcquireResult(lease=lease.info, warnings=lease.warnings, fds=roles)
@@ -72,16 +72,15 @@ def acquire(
             else:
                 show(acquired_screen(lease.info, HandedFiles.of(lease.files), lease.warnings))
             require_files(lease, as_json=as_json)
-            _hold(link, lease)
+            _hold(link, lease, signals)
 
 
-def _hold(link: Link, lease: Lease) -> None:
+def _hold(link: Link, lease: Lease, signals: int) -> None:
     """Stay until told to end, or until the lease has ended without us."""
     show(Text(f"Holding lease {escape(lease.id)} until Ctrl-C.", style="dim"), on_stderr=True)
-    with ending_signals() as signals:
-        woken = Woken.by_time
-        while woken is Woken.by_time and not _has_ended(link, lease):
-            woken = wait(signals, lease.files.hold, LOOK_SECONDS)
+    woken = Woken.by_time
+    while woken is Woken.by_time and not _has_ended(link, lease):
+        woken = wait(signals, lease.files.hold, LOOK_SECONDS)
     if woken is Woken.by_signal:
         with suppress(ClientError):  # closing the hold, which comes next, says the same
             lease.release()

@@ -21,6 +21,7 @@ _STATE_STYLES: tuple[tuple[str, str], ...] = (
     ("leased", "yellow"),
     ("parked", "dim"),
     ("used", "dim"),
+    ("bridge", "dim"),
     ("quarantined", "bold red"),
     ("no IOMMU", "bold red"),
 )
@@ -85,7 +86,7 @@ def _members(
             what=escape(what(device, names)),
             driver=escape(device.driver or "-"),
             reset=device.reset,
-            state=state_words(device, group, now),
+            state="bridge" if is_bridge(device) else state_words(device, group, now),
         )
 
 

@@ -26,7 +26,7 @@ def refusal_screen(
     """Tell a refusal. ``data`` is the error's, as the daemon sent it: any member may lack."""
     reason = str(data.get("reason", "refused"))
     lines = _wrap(f"Refused: {escape(reason)}.  {escape(message)}", width, most=2)
-    blocks = "; ".join(_blocking(data, now))
+    blocks = "; ".join(_blocking(message, data, now))
     if blocks:
         lines += _wrap(blocks, width, most=3 - len(lines), indent=_INDENT)
     lines += _wrap(_remedy(reason, data), width, most=2, indent=_INDENT)
@@ -47,11 +47,10 @@ def _wrap(text: str, width: int, *, most: int, indent: str = "") -> list[str]:
     ) or [indent]
 
 
-def _blocking(data: Mapping[str, Any], now: float) -> Sequence[str]:
-    """What the daemon says about the obstacle, in the order in which people ask."""
-    words: list[str] = []
-    if data.get("devices"):
-        words.append(", ".join(_short(name) for name in data["devices"]))
+def _blocking(message: str, data: Mapping[str, Any], now: float) -> Sequence[str]:
+    """What isod says about the obstacle beyond its message, in the order in which people ask."""
+    names = [_short(name) for name in data.get("devices") or ()]
+    words = [", ".join(names)] if not all(name in message for name in names) else []
     holder = data.get("holder")
     if isinstance(holder, Mapping):
         words.append(_holder(holder, now))
@@ -96,5 +95,8 @@ def _plain(value: object) -> str:
 def _remedy(reason: str, data: Mapping[str, Any]) -> str:
     known = Reason.__members__.get(reason)
     hint = data.get("hint") or (known.hint if known else "ask who runs isod")
-    fixed_by = known.fixed_by if known else "an administrator"
-    return f"Who can fix it: {fixed_by}.  {escape(hint)}"
+    fixed_by = data.get("fixed_by") or (known.fixed_by if known else "an administrator")
+    text = escape(hint)
+    if not text.startswith("iso"):  # isoctl, isod: names stay as they are
+        text = text[:1].upper() + text[1:]
+    return f"Who can fix it: {escape(fixed_by)}.  {text}"

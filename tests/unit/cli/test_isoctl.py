@@ -85,7 +85,7 @@ def test_acquire_prints_the_lease_for_people(cards: Cards) -> None:
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stderr is not None
-        process.stderr.readline()  # it says so when it has begun to hold
+        process.stderr.readline()  # says that it holds
         process.send_signal(signal.SIGINT)
         said, _ = process.communicate(timeout=30)
     assert process.returncode == 0

@@ -48,6 +48,7 @@ def test_bridges_are_shown_on_demand() -> None:
     rows = listing_rows(DEVICES, GROUPS, NAMES, NOW, bridges=True)
     members = [row.device for row in rows if "0000:03" in row.device or "0000:04" in row.device]
     assert members == ["pci:0000:03:00.0", "├ 0000:04:01.0", "└ 0000:04:02.0"]
+    assert [row.state for row in rows if "0000:03" in row.device] == ["bridge"]
 
 
 def test_a_machine_without_devices_says_so() -> None:

@@ -107,7 +107,15 @@ def test_a_refusal_says_what_blocks_and_who_can_fix_it() -> None:
     assert render(refusal_screen("group 12 is leased", data, NOW)).splitlines() == [
         "Refused: group_busy.  group 12 is leased",
         "  01:00.0; held by bob for 2h",
-        "  Who can fix it: the holder.  retry with wait",
+        "  Who can fix it: the holder.  Retry with wait",
+    ]
+
+
+def test_a_refusal_does_not_repeat_what_its_message_says() -> None:
+    data = {"reason": "quarantined", "devices": ["pci:0000:01:00.0"], "hint": "isoctl help"}
+    assert render(refusal_screen("01:00.0 is quarantined", data, NOW)).splitlines() == [
+        "Refused: quarantined.  01:00.0 is quarantined",
+        "  Who can fix it: an administrator.  isoctl help",
     ]
 
 
