@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from .topology import FULL_MSI, Place, SimulatedHost, full
 from .tree import UNSET, Tree
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_TRUNC
+_CHANGING = {"driver_override", "enable", "numa_node", "reset_method", "serial_number"}
 
 
 def is_host(directory: Path) -> bool:
@@ -84,16 +86,19 @@ def _write_devices(tree: Tree, host: SimulatedHost, kinds: Mapping[str, str]) ->
         above = bridges.get(bus)
         return path_of(above) if above is not None else f"devices/pci{bus}"
 
+    writer = _Writer()
     for place in host.places:
         driver = place.model.driver if place.driver is None else place.driver or None
         kind = None if driver is None else kinds[driver]
-        _write_device(tree, path_of(place), place, driver, kind in ("kernel", "port"))
+        _write_device(tree, writer, path_of(place), place, driver, kind in ("kernel", "port"))
     for place in host.places:
         if place.physical is not None:
             _link_virtual_function(tree, path_of(by_name[full(place.physical)]), place)
 
 
-def _write_device(tree: Tree, path: str, place: Place, driver: str | None, on: bool) -> None:
+def _write_device(
+    tree: Tree, writer: _Writer, path: str, place: Place, driver: str | None, on: bool
+) -> None:
     """``path`` is below ``sys``. Written with few and plain calls: hosts may be large."""
     directory = tree.root / "sys" / path
     directory.mkdir(parents=True)
@@ -101,8 +106,8 @@ def _write_device(tree: Tree, path: str, place: Place, driver: str | None, on: b
     up = "../" * (path.count("/") + 1)
     try:
         for name, content in _attributes(place, on).items():
-            _put(here, name, f"{content}\n".encode())
-        _put(here, "config", _config(place))
+            writer.put(directory, here, name, f"{content}\n".encode())
+        writer.put(directory, here, "config", _config(place))
         if place.group is not None:
             os.symlink(f"{up}kernel/iommu_groups/{place.group}", "iommu_group", dir_fd=here)
             members = tree.groups / str(place.group) / "devices"
@@ -113,6 +118,31 @@ def _write_device(tree: Tree, path: str, place: Place, driver: str | None, on: b
         (tree.devices / place.name).symlink_to(f"../../../{path}")
     finally:
         os.close(here)
+
+
+class _Writer:
+    """Writes attributes. What never changes is one file for all devices that share it: that
+    makes large hosts quick to build. Whoever changes such a file replaces it."""
+
+    def __init__(self) -> None:
+        self._shared: dict[tuple[str, bytes], Path] = {}
+
+    def put(self, path: Path, directory: int, name: str, content: bytes) -> None:
+        """``directory`` is an fd of ``path``."""
+        if name in _CHANGING:
+            _put(directory, name, content)
+            return
+        same = self._shared.get((name, content))
+        if same is not None:
+            try:
+                os.link(same, name, dst_dir_fd=directory)
+            except OSError as error:
+                if error.errno != errno.EMLINK:
+                    raise
+            else:
+                return
+        _put(directory, name, content)
+        self._shared[name, content] = path / name
 
 
 def _put(directory: int, name: str, content: bytes) -> None:

@@ -16,6 +16,7 @@ from typing import Literal
 
 from . import journal, opens
 from .binding import change_driver, unlink_driver, vfio_unregister
+from .closing import let_close
 from .entry import entered
 from .host import Host
 from .hotplug import take_away
@@ -54,6 +55,8 @@ def _finish(host: Host, mark: Path) -> bool:
     group, _, name = mark.name.partition("@")
     if host.device_files(name, int(group)):
         return False
+    # While the mark is there: a close during the wait resets nothing.
+    let_close(host)
     then = json.loads(mark.read_text())["then"]
     if host.tree.directory(name) is not None:
         change_driver(host, name, None)

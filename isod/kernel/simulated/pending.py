@@ -49,7 +49,7 @@ class WaitingFence:
         arguments = [sys.executable, "-S", "-m", f"{__package__}.fence", str(host.tree.root), name]
         home = str(Path(isod.__file__).parent.parent)
         try:
-            self._process: int | None = os.posix_spawn(
+            self.process: int | None = os.posix_spawn(
                 sys.executable,
                 arguments,
                 {"PYTHONPATH": home, "PYTHONDONTWRITEBYTECODE": "1"},
@@ -73,9 +73,9 @@ class WaitingFence:
         """Raises RefusedError when the process ended early: nothing is proven then."""
         done = os.read(self._descriptor, 1)
         self._close()
-        if self._process is not None:
-            os.waitpid(self._process, 0)
-            self._process = None
+        if self.process is not None:
+            os.waitpid(self.process, 0)
+            self.process = None
         if not done:
             what = f"the fence of {self._name} ended without a result"
             raise refused_by_kernel(what, errno.EIO)
@@ -83,9 +83,9 @@ class WaitingFence:
 
     def abandon(self) -> None:
         self._close()
-        if self._process is not None:
-            self._left(self._process)
-            self._process = None
+        if self.process is not None:
+            self._left(self.process)
+            self.process = None
 
     def _close(self) -> None:
         if self._descriptor >= 0:

@@ -48,7 +48,12 @@ def test_another_process_holds_it_until_it_is_killed(demo: Played) -> None:
 def test_a_forked_child_holds_what_its_parent_opened(demo: Played) -> None:
     demo.give("02:00.0")
     opened = calls.open_group(demo.directory, 13)
-    child = Child(lambda theirs: (theirs.send(b"here"), theirs.recv(1), None)[2])
+
+    def play(theirs: socket.socket) -> None:
+        theirs.send(b"here")
+        theirs.recv(1)
+
+    child = Child(play)
     assert child.hear() == b"here"
     os.close(opened)
     assert errno_of(lambda: calls.open_group(demo.directory, 13)) == errno.EBUSY
