@@ -69,7 +69,7 @@ class Executor:
         self._watcher = watcher
         self._nursery = nursery
         self._limiter = trio.CapacityLimiter(THREADS)
-        self._holds: dict[str, int] = {}
+        self._holds: dict[str, list[trio.CancelScope]] = {}
         self.outcomes: dict[str, Outcome] = {}
 
     def carry_out(self, effect: Effect) -> None:
@@ -87,6 +87,7 @@ class Executor:
                     outcome.set(effect.refusal)
             case Drain():
                 self._lower_limits(effect)
+                self._let_go_of_holds(effect.lease.id)
                 self._nursery.start_soon(self._drain, effect)
             case RunFences():
                 self._nursery.start_soon(self._fence, effect)
@@ -126,8 +127,9 @@ class Executor:
             self._nursery.start_soon(self._undelivered, lease.id)
             return
         os.set_blocking(watched, False)
-        self._holds[lease.id] = self._holds.get(lease.id, 0) + 1
-        self._nursery.start_soon(self._watch_hold, lease.id, watched)
+        scope = trio.CancelScope()
+        self._holds.setdefault(lease.id, []).append(scope)
+        self._nursery.start_soon(self._watch_hold, lease.id, watched, scope)
         delivery = Delivery(lease, (OpenFile("hold", given), *effect.files))
         if outcome is None:
             delivery.close()
@@ -137,9 +139,22 @@ class Executor:
     async def _undelivered(self, lease: str) -> None:
         self._world.apply(DeliveryFailed(lease))
 
-    async def _watch_hold(self, lease: str, watched: int) -> None:
+    async def _watch_hold(self, lease: str, watched: int, scope: trio.CancelScope) -> None:
         """Wait until the last copy of the hold is closed. Whatever is written into it is thrown
         away: it is a hold, not a channel."""
+        with scope:
+            await self._until_closed(watched)
+            holds = self._holds.get(lease, [])
+            holds.remove(scope)
+            if not holds:  # a lease opened again has several: the last one counts
+                self._world.apply(Ending(lease, "its hold was closed"))
+
+    def _let_go_of_holds(self, lease: str) -> None:
+        """The lease ends for another reason: whoever has a hold sees POLLERR on it."""
+        for scope in self._holds.pop(lease, []):
+            scope.cancel()
+
+    async def _until_closed(self, watched: int) -> None:
         try:
             while True:
                 await trio.lowlevel.wait_readable(watched)
@@ -151,10 +166,6 @@ class Executor:
         finally:
             trio.lowlevel.notify_closing(watched)
             os.close(watched)
-        self._holds[lease] -= 1
-        if self._holds[lease] == 0:  # a lease opened again has several: the last one counts
-            del self._holds[lease]
-            self._world.apply(Ending(lease, "its hold was closed"))
 
     # --- the way back ---------------------------------------------------------------------------
 

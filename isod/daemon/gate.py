@@ -6,7 +6,6 @@ Outcome, which the session waits for.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 import time
@@ -35,6 +34,7 @@ from .outcome import Outcome
 from .world import World
 
 Item = TypeVar("Item")
+_ENVELOPE = 512  # what stands around a result, with the longest id
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +125,31 @@ class Gate:
     def _host_devices(self, who: Identity, params: request.Page) -> Answer:
         snapshot, ledger = self._world.snapshot, self._world.ledger
         after = None if params.after is None else _cursor_address(params.after)
-        found, more = _page(sorted(snapshot.devices), after, params.limit)
-        return reply.DevicePage(
-            devices=tuple(view.device_info(snapshot.devices[a], ledger, who.peer) for a in found),
-            next=str(found[-1]) if more else None,
-            snapshot=snapshot.sequence,
+        return _fitting(
+            *_page(sorted(snapshot.devices), after, params.limit),
+            lambda found, following: reply.DevicePage(
+                devices=tuple(
+                    view.device_info(snapshot.devices[address], ledger, who.peer)
+                    for address in found
+                ),
+                next=following,
+                snapshot=snapshot.sequence,
+            ),
         )
 
     def _host_groups(self, who: Identity, params: request.Page) -> Answer:
         snapshot, ledger = self._world.snapshot, self._world.ledger
         after = None if params.after is None else _cursor_number(params.after)
-        found, more = _page(sorted(snapshot.groups), after, params.limit)
-        return reply.GroupPage(
-            groups=tuple(
-                view.group_info(snapshot.groups[n], snapshot, ledger, who.peer) for n in found
+        return _fitting(
+            *_page(sorted(snapshot.groups), after, params.limit),
+            lambda found, following: reply.GroupPage(
+                groups=tuple(
+                    view.group_info(snapshot.groups[number], snapshot, ledger, who.peer)
+                    for number in found
+                ),
+                next=following,
+                snapshot=snapshot.sequence,
             ),
-            next=str(found[-1]) if more else None,
-            snapshot=snapshot.sequence,
         )
 
     def _discover(self, who: Identity, params: request.NoParams) -> Answer:
@@ -153,7 +161,7 @@ class Gate:
         if params.key is not None:
             held = self._world.ledger.find_key(who.peer.uid, params.key)
             if held is not None:
-                return _again(held, params)
+                return _again(held, params, who)
         requested = self._requested(params)
         groups = groups_of(self._world.snapshot, (device.address for device in requested))
         decision = decide(
@@ -167,7 +175,8 @@ class Gate:
         )
         # The policy first: whoever may not have it does not learn who has it.
         self._check_free(who, groups)
-        owner = Owner(who.peer.uid, who.peer.pid, who.started, who.peer.unit)
+        peer = who.peer
+        owner = Owner(peer.uid, peer.pid, who.started, peer.unit, cgroup=peer.cgroup)
         plan = plan_grant(
             self._world.snapshot,
             params,
@@ -180,7 +189,7 @@ class Gate:
         secret = secrets.token_urlsafe(24)
         lease = Lease(
             id=f"L{self._world.store.next_number()}",
-            secret=_digest(secret),
+            secret=secret,
             owner=owner,
             rule=decision.rule,
             hand_over=decision.hand_over,
@@ -267,10 +276,11 @@ class Gate:
             if self._visible(who, lease)
         }
         after = None if params.after is None else _cursor_number(params.after)
-        found, more = _page(sorted(mine), after, params.limit)
-        return reply.LeasePage(
-            leases=tuple(view.lease_info(mine[number]) for number in found),
-            next=str(found[-1]) if more else None,
+        return _fitting(
+            *_page(sorted(mine), after, params.limit),
+            lambda found, following: reply.LeasePage(
+                leases=tuple(view.lease_info(mine[number]) for number in found), next=following
+            ),
         )
 
     def _get(self, who: Identity, params: request.LeaseName) -> Answer:
@@ -288,22 +298,22 @@ class Gate:
         lease = self._world.ledger.leases.get(params.lease)
         if lease is None:
             raise RefusedError(Reason.not_found, f"there is no lease {params.lease}")
-        if not hmac.compare_digest(lease.secret, _digest(params.secret)):
+        if not hmac.compare_digest(lease.secret.encode(), params.secret.encode()):
             raise RefusedError(Reason.not_yours, f"that is not the secret of {params.lease}")
         return lease
 
 
-def _again(lease: Lease, params: request.Acquire) -> Answer:
-    """An acquire with the key of a lease that stands: the same lease answers, without fds."""
+def _again(lease: Lease, params: request.Acquire, who: Identity) -> Answer:
+    """An acquire with the key of a lease that stands: the same lease answers, without fds.
+
+    Its secret goes to whom it went before only: the same user in the same cgroup.
+    """
     if {wanted.address for wanted in params.devices} != set(lease.requested):
         raise RefusedError(
             Reason.terms, f"the key {params.key!r} belongs to lease {lease.id}, of other devices"
         )
-    return reply.AcquireResult(lease=view.lease_info(lease), warnings=lease.warnings)
-
-
-def _digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
+    secret = lease.secret if who.peer.cgroup == lease.owner.cgroup else None
+    return reply.AcquireResult(lease=view.lease_info(lease, secret), warnings=lease.warnings)
 
 
 def _page(items: Sequence[Item], after: Item | None, limit: int) -> tuple[Sequence[Item], bool]:
@@ -311,6 +321,17 @@ def _page(items: Sequence[Item], after: Item | None, limit: int) -> tuple[Sequen
     so it stays good however the list changes."""
     rest = items if after is None else [item for item in items if item > after]  # type: ignore[operator]
     return rest[:limit], len(rest) > limit
+
+
+def _fitting(
+    found: Sequence[Item], more: bool, build: Callable[[Sequence[Item], str | None], BaseModel]
+) -> BaseModel:
+    """The page, shortened until it fits a packet: one device with many relatives may be long."""
+    while True:
+        page = build(found, str(found[-1]) if more else None)
+        if len(found) <= 1 or len(page.model_dump_json()) < PACKET_BYTES - _ENVELOPE:
+            return page
+        found, more = found[: len(found) // 2], True
 
 
 def _cursor_address(cursor: str) -> Address:

@@ -7,6 +7,7 @@ those that begin an operation are waited for beside the others, so answers come 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import trio
 from pydantic import BaseModel, ValidationError
@@ -41,16 +42,19 @@ class Session:
     async def run(self) -> None:
         """Serve until the peer leaves or breaks the rules of the packet layer."""
         async with trio.open_nursery() as nursery:
-            try:
+            # Nothing can be said to a peer that does not speak in packets, does not read, or left.
+            with suppress(PacketError, OSError, trio.TooSlowError):
                 while (packet := await self._receive()) is not None:
                     await self._serve(packet, nursery)
-            except (PacketError, OSError):
-                pass  # nothing can be said to a peer that does not speak in packets, or has left
             nursery.cancel_scope.cancel()
 
     async def _receive(self) -> bytes | None:
         """One packet without room for fds: what a client sends along, the kernel drops."""
-        received = await self._connection.recvmsg(PACKET_BYTES)
+        try:
+            received = await self._connection.recvmsg(PACKET_BYTES)
+        except ConnectionResetError:
+            # It left with packets of ours unread: said once, ahead of what it had sent before.
+            received = await self._connection.recvmsg(PACKET_BYTES)
         return unpack_plain(received, self._connection.fileno())
 
     async def _send(self, data: bytes, fds: tuple[int, ...] = ()) -> None:
@@ -73,6 +77,8 @@ class Session:
                     answer = self._begin(entry, nursery)
                 else:
                     answer = self._answer(entry)
+                if answer is not None and not isinstance(entry, Notification):
+                    answer = jsonrpc.fit(entry.id, answer)
         if answer is not None:
             await self._send(answer)
 
@@ -116,7 +122,7 @@ class Session:
             return jsonrpc.refusal(entry.id, error.refusal)
         if isinstance(answer, Begun):
             return answer
-        return jsonrpc.fit(entry.id, jsonrpc.result(entry.id, answer))
+        return jsonrpc.result(entry.id, answer)
 
     def _begin(self, entry: Request, nursery: trio.Nursery) -> bytes | None:
         """Begin a request whose answer comes later, unless it is one too many."""
@@ -144,10 +150,13 @@ class Session:
             self._waiting.discard(entry.id)
         try:
             if isinstance(taken, Refusal):
-                await self._send(jsonrpc.refusal(entry.id, taken))
+                await self._send(jsonrpc.fit(entry.id, jsonrpc.refusal(entry.id, taken)))
                 return
-            result = _granted(taken, begun)
-            await self._send(jsonrpc.result(entry.id, result), taken.descriptors)
+            result = jsonrpc.result(entry.id, _granted(taken, begun))
+            if len(result) > PACKET_BYTES:  # the fds stay here, and so the lease ends
+                await self._send(jsonrpc.fit(entry.id, result))
+            else:
+                await self._send(result, taken.descriptors)
         except (OSError, trio.TooSlowError):
             self._connection.close()
         finally:

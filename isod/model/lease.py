@@ -73,11 +73,12 @@ class Owner:
     started: int
     unit: str | None = None
     name: str | None = None
+    cgroup: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One lease. ``secret`` is the SHA-256 of the word that its owner got.
+    """One lease. ``secret`` is the word that its owner got; acting on the lease needs it.
 
     ``begun`` counts the steps of ``plan`` that have been begun, as far as the store knows: after
     a crash the way back covers them all. ``granted_at`` is in seconds since the epoch.

@@ -22,7 +22,7 @@ class _Meaning:
 class Reason(Enum):
     """An application error: positive code, who may fix it, and the hint shown with it."""
 
-    group_busy = _Meaning(1001, "the holder", "retry with wait", retry=True)
+    group_busy = _Meaning(1001, "the holder", "try again when it is free", retry=True)
     denied = _Meaning(1002, "an administrator", "a policy rule must allow this device for you")
     held_outside = _Meaning(
         1003,
