@@ -145,6 +145,8 @@ class Executor:
         with scope:
             await self._until_closed(watched)
             holds = self._holds.get(lease, [])
+            if scope not in holds:
+                return  # the lease ended for another reason in this very moment
             holds.remove(scope)
             if not holds:  # a lease opened again has several: the last one counts
                 self._world.apply(Ending(lease, "its hold was closed"))
