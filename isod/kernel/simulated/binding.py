@@ -15,6 +15,7 @@ import uuid
 from pathlib import Path
 
 from . import journal
+from .failure import failure
 from .host import Host
 from .ownership import owned_by_user
 from .tree import link, names_in, replace
@@ -46,14 +47,14 @@ def drivers_probe(host: Host, name: str) -> None:
     where the real write would wait for a pending unbind.
     """
     if host.tree.directory(name) is None:
-        raise OSError(errno.ENODEV, "no such device")
+        raise failure(errno.ENODEV, "no such device")
     refuse_pending(host, name)
     if host.tree.driver(name) is not None:
         return
     modalias = host.tree.attribute(name, "modalias")
     for driver in host.machine.candidates(modalias, host.tree.override(name)):
         if host.machine.kind(driver) == "kernel" and owned_by_user(host, host.tree.group(name)):
-            raise OSError(errno.EINVAL, "the group is owned by user space")
+            raise failure(errno.EINVAL, "the group is owned by user space")
         if probe_error(host, name, driver) is None:
             change_driver(host, name, driver)
             return
@@ -67,22 +68,22 @@ def bind(host: Host, name: str, driver: str) -> None:
     """
     modalias = host.tree.attribute(name, "modalias")
     if driver not in host.machine.candidates(modalias, host.tree.override(name)):
-        raise OSError(errno.ENODEV, "the driver does not match the device")
+        raise failure(errno.ENODEV, "the driver does not match the device")
     refuse_pending(host, name)
     if host.tree.driver(name) is not None:
-        raise OSError(errno.EBUSY, "the device has a driver")
+        raise failure(errno.EBUSY, "the device has a driver")
     if host.machine.kind(driver) == "kernel" and owned_by_user(host, host.tree.group(name)):
-        raise OSError(errno.EBUSY, "the group is owned by user space")
+        raise failure(errno.EBUSY, "the group is owned by user space")
     error = probe_error(host, name, driver)
     if error is not None:
-        raise OSError(error, "the probe failed")
+        raise failure(error, "the probe failed")
     change_driver(host, name, driver)
 
 
 def refuse_pending(host: Host, name: str) -> None:
     """Raise ETIMEDOUT where a real writer would wait for an unbind under way."""
     if host.pending(name):
-        raise OSError(errno.ETIMEDOUT, "an unbind of the device is under way")
+        raise failure(errno.ETIMEDOUT, "an unbind of the device is under way")
 
 
 def change_driver(host: Host, name: str, driver: str | None) -> None:

@@ -11,6 +11,7 @@ from typing import Generic
 
 from . import opens
 from .entry import entered
+from .failure import failure
 from .host import Host, NotAHostError
 from .records import RecordType
 
@@ -52,7 +53,7 @@ def identify(
         record = opens.read(descriptor)
         if isinstance(record, kind):
             return Called(host, descriptor, "/".join(path.parts[-2:]), record)
-    raise OSError(otherwise, f"not a {kind.kind} file")
+    raise failure(otherwise, f"not a {kind.kind} file")
 
 
 def host_of(descriptor: int) -> Host:
@@ -61,7 +62,7 @@ def host_of(descriptor: int) -> Host:
     try:
         return Host(path.parents[2])
     except (IndexError, NotAHostError):
-        raise OSError(errno.ENOTTY, "no file of a simulated host") from None
+        raise failure(errno.ENOTTY, "no file of a simulated host") from None
 
 
 def capable(capability: int) -> bool:

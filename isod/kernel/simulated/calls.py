@@ -11,6 +11,7 @@ import os
 
 from .called import called
 from .cdev_calls import attach, bind_iommufd, destroy, detach, ioas_alloc, set_rlimit_mode
+from .failure import failure
 from .group_calls import (
     NOIOMMU,
     TYPE1,
@@ -77,7 +78,7 @@ def config_read(device: int, offset: int, length: int) -> bytes:
     """Read a device's config space. Raises EINVAL before BIND."""
     with called(device, DeviceFile) as file:
         if not file.record.granted:
-            raise OSError(errno.EINVAL, "not bound")
+            raise failure(errno.EINVAL, "not bound")
         path = file.host.tree.devices / file.record.device / "config"
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -7,6 +7,7 @@ import errno
 from . import opens
 from .called import Called, called, identify
 from .device_open import first_open
+from .failure import failure
 from .ownership import claim
 from .records import DeviceFile, Iommufd
 
@@ -22,16 +23,16 @@ def bind_iommufd(device: int, iommufd: int) -> int:
     with called(device, DeviceFile) as file:
         host, record = file.host, file.record
         if iommufd < 0 or record.via is not None:
-            raise OSError(errno.EINVAL, "not a cdev, or no iommufd")
+            raise failure(errno.EINVAL, "not a cdev, or no iommufd")
         if host.group_files(record.group):
-            raise OSError(errno.EBUSY, f"group {record.group} is open")
+            raise failure(errno.EBUSY, f"group {record.group} is open")
         if record.granted:
-            raise OSError(errno.EINVAL, "bound already")
+            raise failure(errno.EINVAL, "bound already")
         context = identify(host, iommufd, Iommufd, errno.EBADFD)
         if any(other.granted for _, other in host.device_files(record.device, record.group)):
-            raise OSError(errno.EINVAL, "the device is open elsewhere")
+            raise failure(errno.EINVAL, "the device is open elsewhere")
         if not host.machine.isolated_msi:
-            raise OSError(errno.EPERM, "the platform does not isolate MSIs")
+            raise failure(errno.EPERM, "the platform does not isolate MSIs")
         claim(host, record.group, context.name)
         works = first_open(host, record.device)
         bound = host.iommufd_devices(context.name, context.record)
@@ -52,7 +53,7 @@ def attach(device: int, space: int) -> None:
     with called(device, DeviceFile) as file:
         context = _bound(file)
         if str(space) not in context.spaces:
-            raise OSError(errno.ENOENT, f"no IOAS {space}")
+            raise failure(errno.ENOENT, f"no IOAS {space}")
         file.record.attached = space
         file.save()
 
@@ -81,9 +82,9 @@ def destroy(iommufd: int, identity: int) -> None:
     with called(iommufd, Iommufd) as file:
         bound = file.host.iommufd_devices(file.name, file.record)
         if any(identity in (other.devid, other.attached) for _, other in bound):
-            raise OSError(errno.EBUSY, "in use")
+            raise failure(errno.EBUSY, "in use")
         if file.record.spaces.pop(str(identity), None) is None:
-            raise OSError(errno.ENOENT, f"no object {identity}")
+            raise failure(errno.ENOENT, f"no object {identity}")
         file.save()
 
 
@@ -91,7 +92,7 @@ def set_rlimit_mode(iommufd: int, *, per_process: bool) -> None:
     """IOMMU_OPTION_RLIMIT_MODE. Raises EBUSY once the context holds anything."""
     with called(iommufd, Iommufd) as file:
         if file.record.spaces or file.host.iommufd_devices(file.name, file.record):
-            raise OSError(errno.EBUSY, "the context is not empty")
+            raise failure(errno.EBUSY, "the context is not empty")
         file.record.per_process = per_process
         file.save()
 
@@ -99,12 +100,12 @@ def set_rlimit_mode(iommufd: int, *, per_process: bool) -> None:
 def _bound(file: Called[DeviceFile]) -> Iommufd:
     record = file.record
     if not record.granted:
-        raise OSError(errno.EINVAL, "not bound")
+        raise failure(errno.EINVAL, "not bound")
     if record.iommufd is None:
-        raise OSError(errno.ENOTTY, "the device came from a group")
+        raise failure(errno.ENOTTY, "the device came from a group")
     opened = opens.look(file.host.tree.opens, record.iommufd)
     if opened is None or not isinstance(opened.record, Iommufd):
-        raise OSError(errno.EIO, "the iommufd's file is gone from the host's directory")
+        raise failure(errno.EIO, "the iommufd's file is gone from the host's directory")
     return opened.record
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from .failure import failure
 from .host import Host
 from .pci import function_reset_works
 from .resets import log_reset
@@ -26,4 +27,4 @@ def first_open(host: Host, device: str) -> bool:
 def refuse_locked(host: Host, device: str) -> None:
     """Raise EAGAIN while an unbind of the device waits, holding its lock."""
     if host.pending(device):
-        raise OSError(errno.EAGAIN, "the device's lock is held")
+        raise failure(errno.EAGAIN, "the device's lock is held")

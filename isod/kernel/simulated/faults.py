@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .failure import failure
 from .tree import Tree, names_in, replace
 
 
@@ -69,7 +70,7 @@ def _meet(path: Path) -> None:
         else:
             replace(path, json.dumps(fault | {"times": fault["times"] - 1}))
     if fault["errno"]:
-        raise OSError(fault["errno"], f"{os.strerror(fault['errno'])} (a simulated fault)")
+        raise failure(fault["errno"], "a simulated fault")
 
 
 def _path(directory: Path, step: str, device: str | None) -> Path:

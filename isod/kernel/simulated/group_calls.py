@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from . import opens
 from .called import CAP_SYS_RAWIO, Called, called, capable, identify
 from .device_open import first_open
+from .failure import failure
 from .host import Host
 from .ownership import claim, owner
 from .records import Container, DeviceFile, GroupFile
@@ -46,14 +47,14 @@ def set_container(group: int, container: int) -> None:
         host, record = file.host, file.record
         opens.path_of(container)
         if record.container is not None and not _stale(file):
-            raise OSError(errno.EINVAL, "the group has a container")
+            raise failure(errno.EINVAL, "the group has a container")
         _live(file)
         found = identify(host, container, Container, errno.EBADFD)
         if record.noiommu and not capable(CAP_SYS_RAWIO):
-            raise OSError(errno.EPERM, "no-IOMMU needs CAP_SYS_RAWIO")
+            raise failure(errno.EPERM, "no-IOMMU needs CAP_SYS_RAWIO")
         others = _attached(host, found)
         if any(other.noiommu != record.noiommu for _, other in others):
-            raise OSError(errno.EPERM, "real and fake groups do not mix")
+            raise failure(errno.EPERM, "real and fake groups do not mix")
         if not record.noiommu:
             claim(host, record.number, file.name)
         if found.record.iommu is not None and not record.noiommu:
@@ -68,9 +69,9 @@ def unset_container(group: int) -> None:
     """VFIO_GROUP_UNSET_CONTAINER. Raises EINVAL without one, EBUSY while a device is open."""
     with called(group, GroupFile) as file:
         if file.record.container is None or _stale(file):
-            raise OSError(errno.EINVAL, "the group has no container")
+            raise failure(errno.EINVAL, "the group has no container")
         if _users(file):
-            raise OSError(errno.EBUSY, "a device of the group is open")
+            raise failure(errno.EBUSY, "a device of the group is open")
         file.record.container = None
         file.save()
 
@@ -84,14 +85,14 @@ def set_iommu(container: int, kind: int = TYPE1V2) -> None:
     with called(container, Container) as file:
         groups = _attached(file.host, file)
         if not groups or file.record.iommu is not None:
-            raise OSError(errno.EINVAL, "no groups, or set already")
+            raise failure(errno.EINVAL, "no groups, or set already")
         if groups[0][1].noiommu:
             if kind != NOIOMMU:
-                raise OSError(errno.ENODEV, "only type 8 fits no-IOMMU groups")
+                raise failure(errno.ENODEV, "only type 8 fits no-IOMMU groups")
             if not capable(CAP_SYS_RAWIO):
-                raise OSError(errno.EPERM, "no-IOMMU needs CAP_SYS_RAWIO")
+                raise failure(errno.EPERM, "no-IOMMU needs CAP_SYS_RAWIO")
         elif kind not in (TYPE1, TYPE1V2):
-            raise OSError(errno.ENODEV, "no such IOMMU type")
+            raise failure(errno.ENODEV, "no such IOMMU type")
         else:
             _need_isolated_msi(file.host)
         file.record.iommu = kind
@@ -115,18 +116,18 @@ def get_device_fd(group: int, device: str) -> int:
             and not host.pending(device)
         )
         if not registered:
-            raise OSError(errno.ENODEV, f"{device} is no vfio device of group {number}")
+            raise failure(errno.ENODEV, f"{device} is no vfio device of group {number}")
         if record.container is None:
-            raise OSError(errno.EINVAL, "the group has no container")
+            raise failure(errno.EINVAL, "the group has no container")
         same = [other for _, other in host.device_files(device, number) if other.granted]
         if same:
             works = same[0].reset_works
         else:
             container = host.context(record.container, Container)
             if container is None or container.iommu is None:
-                raise OSError(errno.EINVAL, "the container has no IOMMU")
+                raise failure(errno.EINVAL, "the container has no IOMMU")
             if record.noiommu and not capable(CAP_SYS_RAWIO):
-                raise OSError(errno.EPERM, "no-IOMMU needs CAP_SYS_RAWIO")
+                raise failure(errno.EPERM, "no-IOMMU needs CAP_SYS_RAWIO")
             works = first_open(host, device)
         opened = DeviceFile(device, number, via=file.name, reset_works=works)
         node = f"noiommu-{number}" if record.noiommu else number
@@ -140,7 +141,7 @@ def _stale(file: Called[GroupFile]) -> bool:
 
 def _live(file: Called[GroupFile]) -> None:
     if _stale(file):
-        raise OSError(errno.ENODEV, "the group has lost its last device")
+        raise failure(errno.ENODEV, "the group has lost its last device")
 
 
 def _users(file: Called[GroupFile]) -> list[DeviceFile]:
@@ -162,4 +163,4 @@ def _attached(host: Host, container: Called[Container]) -> list[tuple[str, Group
 
 def _need_isolated_msi(host: Host) -> None:
     if not host.machine.isolated_msi:
-        raise OSError(errno.EPERM, "the platform does not isolate MSIs")
+        raise failure(errno.EPERM, "the platform does not isolate MSIs")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import journal
 from .binding import NOIOMMU, change_driver, drivers_probe
+from .failure import failure
 from .host import Host
 from .tree import PCI_NAME, UNSET, link, names_in, text
 
@@ -52,7 +53,7 @@ def bring_back(host: Host, name: str) -> None:
     tree = host.tree
     kept = tree.gone / name
     if not kept.is_symlink():
-        raise OSError(errno.ENODEV, "no such device was removed")
+        raise failure(errno.ENODEV, "no such device was removed")
     parent = Path(os.path.realpath(kept / "parent"))
     directory = parent / name
     shutil.copytree(

@@ -7,6 +7,7 @@ import os
 import resource
 
 from .called import CAP_IPC_LOCK, called, capable
+from .failure import failure
 from .host import Host
 from .limits import recorded_limit
 from .opens import CONTEXTS, look
@@ -25,9 +26,9 @@ def map_dma(container: int, address: int, size: int) -> None:
     with called(container, Container) as file:
         record = file.record
         if not file.host.container_groups(file.name, record) or record.iommu is None:
-            raise OSError(errno.EINVAL, "no IOMMU is set")
+            raise failure(errno.EINVAL, "no IOMMU is set")
         if record.iommu == 8:
-            raise OSError(errno.ENOTTY, "no-IOMMU maps nothing")
+            raise failure(errno.ENOTTY, "no-IOMMU maps nothing")
         _check(record.mappings, address, size, errno.EEXIST)
         _charge(file.host, size)
         record.mappings.append((address, size, os.getpid()))
@@ -38,7 +39,7 @@ def unmap_dma(container: int, address: int, size: int) -> int:
     """VFIO_IOMMU_UNMAP_DMA of whole mappings; returns the bytes unmapped. Raises EINVAL."""
     with called(container, Container) as file:
         if file.record.iommu is None:
-            raise OSError(errno.EINVAL, "no IOMMU is set")
+            raise failure(errno.EINVAL, "no IOMMU is set")
         kept, unmapped = _without(file.record.mappings, address, size)
         file.record.mappings = kept
         file.save()
@@ -51,7 +52,7 @@ def ioas_map(iommufd: int, space: int, address: int, size: int) -> None:
     with called(iommufd, Iommufd) as file:
         mappings = file.record.spaces.get(str(space))
         if mappings is None:
-            raise OSError(errno.ENOENT, f"no IOAS {space}")
+            raise failure(errno.ENOENT, f"no IOAS {space}")
         _check(mappings, address, size, errno.EADDRINUSE)
         _charge(file.host, size)
         mappings.append((address, size, os.getpid()))
@@ -63,10 +64,10 @@ def ioas_unmap(iommufd: int, space: int, address: int, size: int) -> int:
     with called(iommufd, Iommufd) as file:
         mappings = file.record.spaces.get(str(space))
         if mappings is None:
-            raise OSError(errno.ENOENT, f"no IOAS {space}")
+            raise failure(errno.ENOENT, f"no IOAS {space}")
         kept, unmapped = _without(mappings, address, size)
         if not unmapped:
-            raise OSError(errno.ENOENT, "nothing is mapped there")
+            raise failure(errno.ENOENT, "nothing is mapped there")
         file.record.spaces[str(space)] = kept
         file.save()
         return unmapped
@@ -74,9 +75,9 @@ def ioas_unmap(iommufd: int, space: int, address: int, size: int) -> int:
 
 def _check(mappings: list[Mapping], address: int, size: int, overlap: int) -> None:
     if size <= 0 or address < 0 or address % PAGE or size % PAGE:
-        raise OSError(errno.EINVAL, "not whole pages")
+        raise failure(errno.EINVAL, "not whole pages")
     if any(address < at + length and at < address + size for at, length, _ in mappings):
-        raise OSError(overlap, "mapped already")
+        raise failure(overlap, "mapped already")
 
 
 def _without(mappings: list[Mapping], address: int, size: int) -> tuple[list[Mapping], int]:
@@ -107,4 +108,4 @@ def _charge(host: Host, size: int) -> None:
             continue
         pinned += sum(length for each in lists for _, length, pid in each if pid == caller)
     if pinned + size > limit:
-        raise OSError(errno.ENOMEM, "past RLIMIT_MEMLOCK")
+        raise failure(errno.ENOMEM, "past RLIMIT_MEMLOCK")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .called import CAP_SYS_RAWIO, capable
 from .entry import entered
+from .failure import failure
 from .host import Host
 from .opens import CONTEXTS
 from .records import Container, DeviceFile, GroupFile, Iommufd
@@ -58,10 +59,10 @@ def take_group(host: Host, number: int) -> int:
     node = f"noiommu-{number}" if noiommu else str(number)
     _check(host, f"vfio/{node}")
     if noiommu and not capable(CAP_SYS_RAWIO):
-        raise OSError(errno.EPERM, "no-IOMMU needs CAP_SYS_RAWIO")
+        raise failure(errno.EPERM, "no-IOMMU needs CAP_SYS_RAWIO")
     busy = why_busy(host, number)
     if busy is not None:
-        raise OSError(errno.EBUSY, busy)
+        raise failure(errno.EBUSY, busy)
     record = GroupFile(number, host.incarnation(number) or "", noiommu)
     return host.open(str(number), f"group-{node}", record)
 
@@ -102,12 +103,12 @@ def _check(host: Host, node: str) -> None:
     only the container's node is for anybody.
     """
     if not (host.tree.dev / node).exists():
-        raise OSError(errno.ENOENT, f"no /dev/{node}")
+        raise failure(errno.ENOENT, f"no /dev/{node}")
     caller = os.geteuid()
     if node == _ANYBODY or caller in (0, host.tree.root.stat().st_uid):
         return
     if caller not in rights(host, node):
-        raise OSError(errno.EACCES, f"no right to /dev/{node}")
+        raise failure(errno.EACCES, f"no right to /dev/{node}")
 
 
 def rights(host: Host, node: str) -> frozenset[int]:
@@ -122,7 +123,7 @@ def rights(host: Host, node: str) -> frozenset[int]:
 def set_rights(host: Host, node: str, uids: frozenset[int]) -> None:
     """Replace the node's ACL. Raises ENOENT."""
     if not (host.tree.dev / node).exists():
-        raise OSError(errno.ENOENT, f"no /dev/{node}")
+        raise failure(errno.ENOENT, f"no /dev/{node}")
     path = _acl_path(host, node)
     if uids:
         replace(path, json.dumps({"node": _identity(host, node), "uids": sorted(uids)}))

@@ -18,6 +18,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from .failure import failure
 from .records import DeviceFile, Record, decode, encode
 from .tree import names_in
 
@@ -84,7 +85,7 @@ def path_of(descriptor: int) -> Path:
     try:
         return Path(f"/proc/self/fd/{descriptor}").readlink()
     except FileNotFoundError:
-        raise OSError(errno.EBADF, "no such fd") from None
+        raise failure(errno.EBADF, "no such fd") from None
 
 
 def name_of(descriptor: int) -> str:

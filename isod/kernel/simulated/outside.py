@@ -13,6 +13,7 @@ from typing import Any
 from . import fence, journal
 from .binding import bind, change_driver, drivers_probe
 from .entry import entered
+from .failure import failure
 from .host import Host
 from .hotplug import bring_back, take_away
 from .nodes import rights
@@ -86,7 +87,7 @@ def unbind_driver(directory: Path, device: str) -> bool:
         if host.on_vfio(device):
             return fence.begin(host, device)
         if host.tree.driver(device) is None:
-            raise OSError(errno.ENODEV, f"{device} has no driver")
+            raise failure(errno.ENODEV, f"{device} has no driver")
         change_driver(host, device, None)
         return True
 
@@ -124,4 +125,4 @@ def change_machine(directory: Path, **changes: Any) -> None:
 
 def _there(host: Host, device: str) -> None:
     if host.tree.directory(device) is None:
-        raise OSError(errno.ENODEV, f"no device {device}")
+        raise failure(errno.ENODEV, f"no device {device}")

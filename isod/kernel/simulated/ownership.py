@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 
+from .failure import failure
 from .host import Host
 from .records import DeviceFile
 
@@ -41,9 +42,9 @@ def claim(host: Host, group: int, claimant: str) -> None:
     if current == claimant:
         return
     if current is not None:
-        raise OSError(errno.EPERM, "the group has another owner")
+        raise failure(errno.EPERM, "the group has another owner")
     if firmware_mappings(host, group):
-        raise OSError(errno.EINVAL, "firmware wants memory of the group mapped 1:1")
+        raise failure(errno.EINVAL, "firmware wants memory of the group mapped 1:1")
 
 
 def firmware_mappings(host: Host, group: int) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .called import called, identify
 from .device_open import refuse_locked
+from .failure import failure
 from .host import Host
 from .pci import ResetScope, function_reset_works, reset_scope, set_name
 from .records import DeviceFile, GroupFile
@@ -53,12 +54,12 @@ def device_reset(device: int) -> None:
     with called(device, DeviceFile) as file:
         host, record = file.host, file.record
         if not record.granted or not record.reset_works:
-            raise OSError(errno.EINVAL, "not bound, or no function reset")
+            raise failure(errno.EINVAL, "not bound, or no function reset")
         if not host.tree.attribute(record.device, "reset_method"):
-            raise OSError(errno.ENOTTY, "no reset method")
+            raise failure(errno.ENOTTY, "no reset method")
         refuse_locked(host, record.device)
         if not function_reset_works(host, record.device):
-            raise OSError(errno.ENOTTY, "the reset failed")
+            raise failure(errno.ENOTTY, "the reset failed")
         log_reset(host, "function", record.device, "ioctl")
 
 
@@ -92,41 +93,41 @@ def hot_reset(device: int, groups: Sequence[int] = ()) -> None:
     with called(device, DeviceFile) as file:
         host, record = file.host, file.record
         if not record.granted or bool(groups) == (record.iommufd is not None):
-            raise OSError(errno.EINVAL, "not bound, or the wrong fds")
+            raise failure(errno.EINVAL, "not bound, or the wrong fds")
         scope = _scope(host, record)
         if len(groups) > len(scope.functions):
-            raise OSError(errno.EINVAL, "more groups than functions")
+            raise failure(errno.EINVAL, "more groups than functions")
         given = [identify(host, group, GroupFile, errno.EINVAL).record for group in groups]
         if not all(_in_set(host, scope, name) for name in scope.functions):
-            raise OSError(errno.EINVAL, "a function is on no vfio driver, or in another set")
+            raise failure(errno.EINVAL, "a function is on no vfio driver, or in another set")
         for name in scope.functions:
             if record.iommufd is not None:
                 owned = _devid(host, scope, name, record.iommufd) != NOT_OWNED
             else:
                 owned = any(_holds(host, group, name) for group in given)
             if not owned:
-                raise OSError(errno.EINVAL, f"{name} is not the caller's")
+                raise failure(errno.EINVAL, f"{name} is not the caller's")
         for name in scope.functions:
             refuse_locked(host, name)
         for name in scope.functions:
             log_reset(host, "hot", name, "ioctl")
         if scope.fails:
-            raise OSError(errno.ENOTTY, "the reset failed")
+            raise failure(errno.ENOTTY, "the reset failed")
 
 
 def _scope(host: Host, record: DeviceFile) -> ResetScope:
     if not record.granted:
-        raise OSError(errno.EINVAL, "not bound")
+        raise failure(errno.EINVAL, "not bound")
     scope = reset_scope(host, record.device)
     if scope is None:
-        raise OSError(errno.ENODEV, "neither slot nor bus can be reset")
+        raise failure(errno.ENODEV, "neither slot nor bus can be reset")
     return scope
 
 
 def _by_group(host: Host, name: str) -> Dependent:
     group = host.tree.group(name)
     if group is None:
-        raise OSError(errno.EPERM, f"{name} has no group")
+        raise failure(errno.EPERM, f"{name} has no group")
     return Dependent(name, group=group)
 
 
