@@ -107,9 +107,12 @@ def repair(host: Host) -> None:
 
 
 def _note(host: Host, content: bytes) -> None:
-    descriptor = os.open(host.tree.lock, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+    descriptor = os.open(host.tree.lock, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(descriptor, content)
+        if content:
+            os.pwrite(descriptor, content, 0)
+        else:
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 

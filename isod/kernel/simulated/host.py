@@ -27,17 +27,13 @@ class Host:
         self.tree = Tree(directory)
         self.closed: list[Record] = []
         """Files found closed since the kernel was entered; ``entry`` sees to what follows."""
-        self._machine: tuple[int, Machine] | None = None
         if not self.tree.machine.exists():
             raise NotAHostError(f"no simulated host in {directory}")
 
     @property
     def machine(self) -> Machine:
-        """What the machine can do, read anew when the file has changed."""
-        changed = self.tree.machine.stat().st_mtime_ns
-        if self._machine is None or self._machine[0] != changed:
-            self._machine = (changed, Machine.load(self.tree.machine))
-        return self._machine[1]
+        """What the machine can do, as it is written down now."""
+        return Machine.load(self.tree.machine)
 
     def pending(self, name: str) -> bool:
         """Whether an unbind of the device is under way, waiting for an open file."""

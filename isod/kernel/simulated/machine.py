@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -64,10 +65,16 @@ class Machine:
     @classmethod
     def load(cls, path: Path) -> Machine:
         """Read what ``save`` wrote. Raises FileNotFoundError."""
-        content = json.loads(path.read_text())
-        drivers = {
-            name: Driver(kind=fields["kind"], fits=tuple(fields["fits"]))
-            for name, fields in content.pop("drivers").items()
-        }
-        lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
-        return replace(cls(**(content | lists)), drivers=drivers)
+        return parse_machine(path.read_text())
+
+
+@lru_cache(maxsize=16)
+def parse_machine(text: str) -> Machine:
+    """What ``save`` wrote. Kept by its text, since every call of a client needs it."""
+    content = json.loads(text)
+    drivers = {
+        name: Driver(kind=fields["kind"], fits=tuple(fields["fits"]))
+        for name, fields in content.pop("drivers").items()
+    }
+    lists = {name: tuple(value) for name, value in content.items() if isinstance(value, list)}
+    return replace(Machine(**(content | lists)), drivers=drivers)

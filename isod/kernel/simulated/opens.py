@@ -95,7 +95,7 @@ def name_of(descriptor: int) -> str:
 
 def read(descriptor: int) -> Record | None:
     """The record of an open file, by an fd of it."""
-    return decode(os.pread(descriptor, 1 << 20, 0))
+    return decode(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
 
 
 def look(opens: Path, name: str) -> Opened | None:

@@ -121,14 +121,14 @@ class Tree:
         """Write ``driver_override``; an empty text or None unsets it."""
         wanted = driver or UNSET
         if self.attribute(name, "driver_override") != wanted:
-            replace(self.devices / name / "driver_override", wanted + "\n")
+            overwrite(self.devices / name / "driver_override", wanted)
 
     def set_enabled(self, name: str, count: int) -> None:
         """Write ``enable``. A program without the right to leaves it to the next one."""
         path = self.devices / name / "enable"
         with contextlib.suppress(FileNotFoundError, PermissionError):
             if text(path) != str(count):
-                path.write_text(f"{count}\n")
+                overwrite(path, str(count))
 
 
 def text(path: Path) -> str | None:
@@ -161,6 +161,20 @@ def link(path: Path, target: Path) -> None:
     """Make a relative symbolic link, or leave the one that is there."""
     with contextlib.suppress(FileExistsError):
         path.symlink_to(os.path.relpath(target, path.parent))
+
+
+def overwrite(path: Path, content: str) -> None:
+    """Write an attribute in place, in one write that leaves nothing of a longer former one.
+
+    Neither emptied nor replaced first, which would make some file systems wait for the disk.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        line = f"{content}\n".encode()
+        os.pwrite(descriptor, line.ljust(os.fstat(descriptor).st_size, b"\n"), 0)
+        os.ftruncate(descriptor, len(line))
+    finally:
+        os.close(descriptor)
 
 
 def replace(path: Path, content: str) -> None:
