@@ -1,0 +1,1 @@
+"""Walks: a real daemon, its real socket, real client processes."""

@@ -1,0 +1,167 @@
+"""A daemon under test: a process of its own, whose log and tables are looked at from outside."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
+
+PATIENCE = 6.0
+_LOOK_MILLISECONDS = 2
+
+
+class Daemon:
+    """One run of ``isod serve``. ``log`` is what it has said on standard error so far."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        """Start it; returns when it listens."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "isod.cli.isod", "serve", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.pid = self._process.pid
+        self._pidfd = os.pidfd_open(self.pid)
+        self.log: list[str] = []
+        self._ended = False
+        self._news = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.wait_for("daemon: listening")
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            with self._news:
+                self.log.append(line.rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self._ended = True
+            self._news.notify_all()
+
+    # --- its log --------------------------------------------------------------------------------
+
+    def wait_for(self, *words: str, after: int = 0) -> str:
+        """Wait for a line of the log (from line ``after`` on) that has all the words."""
+
+        def found() -> str | None:
+            for line in self.log[after:]:
+                if all(word in line for word in words):
+                    return line
+            return None
+
+        with self._news:
+            self._news.wait_for(lambda: found() is not None or self._ended, PATIENCE)
+            line = found()
+        assert line is not None, f"never said {words}:\n" + "\n".join(self.log[-40:])
+        return line
+
+    @property
+    def tracebacks(self) -> list[str]:
+        return [line for line in self.log if "Traceback" in line or "Error:" in line]
+
+    # --- its tables -----------------------------------------------------------------------------
+
+    def fds(self) -> Counter[str]:
+        """Its open files by target; of sockets and pipes only the type, since numbers differ."""
+        targets: Counter[str] = Counter()
+        for place in Path(f"/proc/{self.pid}/fd").iterdir():
+            try:
+                target = str(place.readlink())
+            except FileNotFoundError:
+                continue
+            kind = target.partition(":[")[0]
+            targets[kind if kind in {"socket", "pipe"} else target] += 1
+        return targets
+
+    @property
+    def threads(self) -> int:
+        return len(list(Path(f"/proc/{self.pid}/task").iterdir()))
+
+    @property
+    def resident(self) -> int:
+        """Resident memory of its own, in bytes: pages of files do not count."""
+        words = Path(f"/proc/{self.pid}/statm").read_text().split()
+        return (int(words[1]) - int(words[2])) * os.sysconf("SC_PAGESIZE")
+
+    def children(self) -> list[int]:
+        """Its child processes, the dead that it has not reaped among them."""
+        found: list[int] = []
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+        return found
+
+    @property
+    def alive(self) -> bool:
+        return not _readable(self._pidfd, 0)
+
+    def until(self, true: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+        """Look until something is true; fails at once when the daemon ends meanwhile."""
+        deadline = monotonic() + seconds
+        while not true():
+            assert not _readable(self._pidfd, _LOOK_MILLISECONDS), "\n".join(self.log[-40:])
+            assert monotonic() < deadline, f"{what}:\n" + "\n".join(self.log[-40:])
+
+    # --- its end --------------------------------------------------------------------------------
+
+    def stop(self, seconds: float = PATIENCE) -> None:
+        """Ask it to stop. It has to exit 0, and without a traceback."""
+        if self.alive:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+        self._wait(seconds)
+        assert self._process.returncode == 0, "\n".join(self.log[-60:])
+        assert not self.tracebacks, "\n".join(self.log[-60:])
+
+    def kill(self) -> None:
+        """SIGKILL; it may have ended by itself before."""
+        if self.alive:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        self._wait(PATIENCE)
+
+    def _wait(self, seconds: float) -> None:
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise AssertionError(
+                f"still running {seconds} seconds after SIGTERM:\n" + "\n".join(self.log[-40:])
+            ) from None
+        finally:
+            self._reader.join()
+            assert self._process.stderr is not None
+            self._process.stderr.close()
+            if self._pidfd >= 0:
+                os.close(self._pidfd)
+                self._pidfd = -1
+
+
+def _readable(descriptor: int, milliseconds: int) -> bool:
+    if descriptor < 0:
+        return True
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(milliseconds))
+
+
+def processes_of(folder: Path) -> list[int]:
+    """Processes whose command line names the folder: daemons of it, and helpers left behind."""
+    found = []
+    for place in Path("/proc").iterdir():
+        if place.name.isdecimal():
+            try:
+                command = (place / "cmdline").read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if os.fsencode(folder) in command:
+                found.append(int(place.name))
+    return found

@@ -1,0 +1,141 @@
+"""The stage of a walk: a folder, a machine, a policy, the daemon that runs there, and who looks."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from isod.client.blocking import Client
+
+from .daemon import PATIENCE, Daemon, processes_of
+from .line import Line
+from .machine import Machine, Picture, picture
+
+
+class Stage:
+    """Owns the folder and at most one daemon. ``before`` is the picture of the untouched machine.
+
+    ``control`` is a connection of the harness itself: it sees all that its own uid may see.
+    """
+
+    def __init__(self, furnish: Callable[[Path], Machine], policy: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="isod-walk-"))
+        self.folder.chmod(0o755)  # clients of another uid reach the socket in it
+        self.socket = self.folder / "isod.sock"
+        self._policy = self.folder / "policy"
+        self._policy.mkdir()
+        self.write_policy(policy)
+        self.machine = furnish(self.folder / "machine")
+        self.before = picture(self.machine)
+        self._daemon: Daemon | None = None
+        self._control: Client | None = None
+        self._idle_sockets = 0
+
+    def write_policy(self, text: str) -> None:
+        """What the next start of the daemon reads."""
+        (self._policy / "walk.toml").write_text(text)
+
+    # --- the daemon -----------------------------------------------------------------------------
+
+    @property
+    def daemon(self) -> Daemon:
+        assert self._daemon is not None, "no daemon runs"
+        return self._daemon
+
+    def start(self) -> Daemon:
+        """Start the daemon, and look at it while it has nothing to do."""
+        assert self._daemon is None
+        self._daemon = Daemon(
+            [
+                *self.machine.serve_arguments(),
+                *("--socket", str(self.socket)),
+                *("--policy", str(self._policy)),
+                *("--state", str(self.folder / "state")),
+            ]
+        )
+        self._control = Client.connect(self.socket, timeout=PATIENCE)
+        self._idle_sockets = self._daemon.fds()["socket"]
+        return self._daemon
+
+    def stop(self, seconds: float = PATIENCE) -> None:
+        """Stop the daemon, which has to end well."""
+        daemon, self._daemon = self.daemon, None
+        self._forget_control()
+        daemon.stop(seconds)
+
+    def kill(self) -> None:
+        """SIGKILL the daemon."""
+        daemon, self._daemon = self.daemon, None
+        self._forget_control()
+        daemon.kill()
+        assert not daemon.tracebacks, "\n".join(daemon.log[-60:])
+
+    # --- looking --------------------------------------------------------------------------------
+
+    @property
+    def control(self) -> Client:
+        assert self._control is not None, "no daemon runs"
+        return self._control
+
+    def line(self) -> Line:
+        """A fresh connection to speak raw packets on."""
+        return Line(self.socket)
+
+    def lease_count(self) -> int:
+        return self.control.info().leases
+
+    def group_state(self, address: str) -> str:
+        """The public state of the group that a device is in."""
+        for group in self.control.groups():
+            if any(member.name == address for member in group.devices):
+                return group.state
+        raise AssertionError(f"no group of {address}")
+
+    def until_noticed(self) -> None:
+        """Wait until the daemon has noticed that every client but the harness is gone.
+
+        A new connection is answered only after those that came before it were taken, and a session
+        that is gone has read all that its client said.
+        """
+        with Client.connect(self.socket, timeout=PATIENCE):
+            pass
+        self.daemon.until(
+            lambda: self.daemon.fds()["socket"] <= self._idle_sockets,
+            "a client that is gone was not noticed",
+        )
+
+    def until_quiet(self) -> None:
+        """Wait until every client is gone, with its leases: from then on none can begin."""
+        self.until_noticed()
+        self.until_restored()
+
+    def until_restored(self) -> None:
+        """Wait until no lease is left; then every driver and override is what it was."""
+        self.daemon.until(lambda: self.lease_count() == 0, "a lease stays")
+        assert picture(self.machine) == self.before
+
+    def picture(self) -> Picture:
+        return picture(self.machine)
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Stop what runs and look that nothing stays: no process, no changed driver."""
+        try:
+            if self._daemon is not None:
+                self.until_quiet()
+                self.stop()
+            assert processes_of(self.folder) == []
+            assert picture(self.machine) == self.before
+        finally:
+            self._forget_control()
+            if self._daemon is not None:
+                self._daemon.kill()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _forget_control(self) -> None:
+        control, self._control = self._control, None
+        if control is not None:
+            control.close()
