@@ -44,10 +44,13 @@ class Outcome:
     def __init__(self) -> None:
         self._ready = trio.Event()
         self._answer: Delivery | Refusal | None = None
+        self._dropped = False
 
     def set(self, answer: Delivery | Refusal) -> None:
         self._answer = answer
         self._ready.set()
+        if self._dropped:
+            self.drop()
 
     async def take(self) -> Delivery | Refusal:
         """Wait for the answer. The taker owns a Delivery's files from then on."""
@@ -57,7 +60,9 @@ class Outcome:
         return answer
 
     def drop(self) -> None:
-        """Nobody will take it any more: close what it holds."""
+        """Nobody will take it any more: close what it holds, and what may still come. With a
+        delivery goes the hold, so that a lease which nobody took ends by itself."""
+        self._dropped = True
         if isinstance(self._answer, Delivery):
             self._answer.close()
         self._answer = None
