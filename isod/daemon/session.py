@@ -135,12 +135,13 @@ class Session:
         if isinstance(answer, bytes):
             return answer
         self._waiting.add(entry.id)
-        nursery.start_soon(self._finish, entry, answer)
+        nursery.start_soon(self._finish, entry, answer, nursery.cancel_scope)
         return None
 
-    async def _finish(self, entry: Request, begun: Begun) -> None:
+    async def _finish(self, entry: Request, begun: Begun, session: trio.CancelScope) -> None:
         """Wait for an operation and send what came of it. Whatever happens here, the copies of
-        the fds are closed, the hold among them: an undelivered lease ends by itself."""
+        the fds are closed, the hold among them: an undelivered lease ends by itself. A peer that
+        cannot be told ends the session."""
         try:
             taken = await begun.outcome.take()
         except BaseException:
@@ -158,7 +159,7 @@ class Session:
             else:
                 await self._send(result, taken.descriptors)
         except (OSError, trio.TooSlowError):
-            self._connection.close()
+            session.cancel()
         finally:
             if isinstance(taken, Delivery):
                 taken.close()
