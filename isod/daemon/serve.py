@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -77,9 +77,9 @@ async def _run(
     world = World(store, journal, snapshot)
     world.policy = await trio.to_thread.run_sync(_load_policy, settings.policy, journal)
     watcher = Watcher(kernel, world)
-    # News from before this picture must not be lost: the watch began first, so look once more.
-    world.replace_host(await trio.to_thread.run_sync(kernel.snapshot, 0))
-    with _listen(settings.socket) as listener:
+    with closing(watcher), _listen(settings.socket) as listener:
+        # News from before this picture must not be lost: the watch began first, so look once more.
+        world.replace_host(await trio.to_thread.run_sync(kernel.snapshot, 0))
         async with trio.open_nursery() as nursery:
             executor = Executor(kernel, world, watcher, nursery)
             world.carry_out = executor.carry_out

@@ -73,7 +73,10 @@ class Watcher:
                         await self._look(change.addresses)
             finally:
                 trio.lowlevel.notify_closing(ready.fileno())
-                self._watch.close()
+
+    def close(self) -> None:
+        """Let go of the kernel's news, once neither ``run`` nor anybody in ``closes`` is left."""
+        self._watch.close()
 
     async def _rescan(self) -> None:
         snapshot: HostSnapshot = await trio.to_thread.run_sync(
