@@ -9,7 +9,7 @@ from . import opens
 from .machine import Machine
 from .opens import CONTEXTS, Opened
 from .records import Container, DeviceFile, GroupFile, Iommufd, Record, RecordType
-from .tree import Tree, names_in
+from .tree import Tree, names_in, text
 
 
 class NotAHostError(ValueError):
@@ -77,12 +77,7 @@ class Host:
 
     def incarnation(self, group: int) -> str | None:
         """The identity of a group's node; None when no member is on a vfio driver."""
-        for node in (str(group), f"noiommu-{group}"):
-            try:
-                return (self.tree.vfio / node).read_text().strip()
-            except FileNotFoundError:
-                continue
-        return None
+        return text(self.tree.vfio / str(group)) or text(self.tree.vfio / f"noiommu-{group}")
 
     def context(self, name: str, kind: type[RecordType]) -> RecordType | None:
         """A container or iommufd by name, as long as it exists."""

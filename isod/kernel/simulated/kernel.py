@@ -77,7 +77,9 @@ class SimulatedKernel:
             for place in names_in(self._host.tree.opens):
                 if place.isdecimal():
                     show_enabled(self._host, int(place))
-            return scan_host(self._host.tree.root, sequence, self.features())
+        # Not under the lock: a long scan holds nobody up, as with a real kernel, and what
+        # changes meanwhile is in the journal.
+        return scan_host(self._host.tree.root, sequence, self.features())
 
     def look(self, address: Address) -> Device | None:
         with entered(self._host):

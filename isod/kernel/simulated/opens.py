@@ -51,13 +51,12 @@ def node_of(name: str) -> str:
 
 def create(opens: Path, place: str, node: str, record: Record) -> int:
     """Open ``node`` in ``place`` (a group's number, or CONTEXTS); the fd is the caller's."""
-    directory = opens / place
-    path = directory / f"{node}.{uuid.uuid4().hex[:12]}"
+    path = f"{opens}/{place}/{node}.{uuid.uuid4().hex[:12]}"
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags, 0o644)
     except FileNotFoundError:
-        make_place(directory)
+        make_place(opens / place)
         descriptor = os.open(path, flags, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,7 +100,7 @@ def read(descriptor: int) -> Record | None:
 def look(opens: Path, name: str) -> Opened | None:
     """One open file by its name; None when it is gone."""
     try:
-        descriptor = os.open(opens / name, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(f"{opens}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
@@ -114,7 +113,7 @@ def look(opens: Path, name: str) -> Opened | None:
 def wait_closed(opens: Path, name: str) -> None:
     """Block until no fd of an open file is left."""
     try:
-        descriptor = os.open(opens / name, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(f"{opens}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
     try:

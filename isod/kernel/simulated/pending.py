@@ -20,6 +20,7 @@ class FinishedFence:
 
     def __init__(self) -> None:
         self._descriptor, written = os.pipe2(os.O_CLOEXEC)
+        os.write(written, b".")
         os.close(written)
 
     def fileno(self) -> int:
