@@ -26,7 +26,7 @@ class Client:
     def keep(self, files: Iterable[OpenFile]) -> None:
         """Give it files, named ``iommufd``, ``container``, ``group12``, ``device0``, …."""
         found = list(files)
-        names = []
+        names: list[str] = []
         for file in found:
             count = sum(name.startswith(file.role) for name in names)
             names.append(f"{file.role}{count}" if file.role in {"group", "device"} else file.role)

@@ -41,8 +41,8 @@ Ability = Literal["iommufd", "container", "uevents", "hotplug", "acl", "limits",
 class HostUnderTest(Protocol):
     """A host with the named topology, its kernel's port, and what other programs do to it.
 
-    Built fresh for every case and closed after it: ``close`` ends what the case left (open
-    kernels, fds from ``open_*``) and puts every device back on the driver it had at the start.
+    One for every case, closed after it: ``close`` ends what the case left (kernels from
+    ``new_kernel``, fds from ``open_*``) and puts every device back on the driver it had at first.
     """
 
     name: str

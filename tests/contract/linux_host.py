@@ -31,16 +31,30 @@ def write_sysfs(path: Path, text: str) -> None:
     subprocess.run(command, check=True, timeout=_WRITE_SECONDS, stderr=subprocess.DEVNULL)
 
 
+class Guest:
+    """What all cases in a guest share: how it was at the start, and a kernel with its helpers.
+
+    Processes start slowly in an emulated guest, so that one per case would be most of the time.
+    """
+
+    def __init__(self) -> None:
+        self.kernel = LinuxKernel()
+        self.start = self.kernel.snapshot(0)
+
+    def close(self) -> None:
+        self.kernel.close()
+
+
 class LinuxHostUnderTest:
     """Implements HostUnderTest."""
 
-    def __init__(self) -> None:
+    def __init__(self, guest: Guest) -> None:
         self.root = Path("/")
         self.name = f"linux {os.uname().release}"
-        self.kernel = LinuxKernel()
-        self._kernels = [self.kernel]
+        self.kernel = guest.kernel
+        self._start = guest.start
+        self._kernels: list[LinuxKernel] = []
         self._opened: dict[int, str] = {}
-        self._start = self.kernel.snapshot(0)
 
     def new_kernel(self) -> LinuxKernel:
         kernel = LinuxKernel()
@@ -58,9 +72,11 @@ class LinuxHostUnderTest:
         return None
 
     def device(self, role: Role) -> Device:
-        found = _find(self.kernel.snapshot(0), role)
-        if found is None:
+        address = _find(self._start, role)
+        if address is None:
             pytest.skip(f"no device {role} in this topology")
+        found = self.kernel.look(address)
+        assert found is not None
         return found
 
     def open_group(self, number: int) -> int:
@@ -120,8 +136,7 @@ class LinuxHostUnderTest:
         changed = [
             (former, now.devices[address])
             for address, former in self._start.devices.items()
-            if (former.driver, former.driver_override)
-            != (now.devices[address].driver, now.devices[address].driver_override)
+            if _binding(former) != _binding(now.devices[address])
         ]
         for former, device in changed:
             text = former.driver_override or "\n"
@@ -133,7 +148,7 @@ class LinuxHostUnderTest:
                 write_sysfs(_PCI / "drivers_probe", former.address.name)
 
 
-def _find(host: HostSnapshot, role: Role) -> Device | None:
+def _find(host: HostSnapshot, role: Role) -> Address | None:
     for device in host.devices.values():
         group = host.group_of(device.address)
         members = () if group is None else group.members
@@ -146,8 +161,12 @@ def _find(host: HostSnapshot, role: Role) -> Device | None:
             "bare": is_network and group is None,
         }
         if fits[role]:
-            return device
+            return device.address
     return None
+
+
+def _binding(device: Device) -> tuple[str | None, str | None]:
+    return (device.driver, device.driver_override)
 
 
 def _drivers_of_bridges(host: HostSnapshot) -> set[str | None]:

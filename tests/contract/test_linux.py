@@ -14,14 +14,21 @@ from .cases.opening import OpeningCases, UseCases
 from .cases.probing import ProbingCases, WithoutIsolatedMsiCases
 from .cases.scanning import ScanningCases
 from .cases.watching import HotplugCases, WatchingCases
-from .linux_host import LinuxHostUnderTest
+from .linux_host import Guest, LinuxHostUnderTest
 
 pytestmark = pytest.mark.lab(kernels=("6.1", "6.12", "7.2"), topology="standard")
 
 
+@pytest.fixture(scope="session")
+def guest() -> Iterator[Guest]:
+    found = Guest()
+    yield found
+    found.close()
+
+
 @pytest.fixture
-def host() -> Iterator[LinuxHostUnderTest]:
-    found = LinuxHostUnderTest()
+def host(guest: Guest) -> Iterator[LinuxHostUnderTest]:
+    found = LinuxHostUnderTest(guest)
     yield found
     found.close()
 

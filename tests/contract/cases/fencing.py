@@ -78,20 +78,18 @@ class FencingCases:
             files = host.kernel.run(OpenIommufd((device.address,))).files
         else:
             files = host.kernel.run(OpenGroup((group,), (device.address,))).files
-        first = host.kernel.start(Fence(device.address, device.generation))
+        earlier = host.new_kernel()
+        first = earlier.start(Fence(device.address, device.generation))
         assert not readable(first, GLANCE_SECONDS)
         first.abandon()
-        host.kernel.close()
-        kernel = host.new_kernel()
-        second = kernel.start(Fence(device.address, device.generation))
+        earlier.close()
+        second = host.kernel.start(Fence(device.address, device.generation))
         assert not readable(second, GLANCE_SECONDS)
         for file in files:
             os.close(file.descriptor)
         assert readable(second, PATIENCE_SECONDS)
         second.finish()
-        found = kernel.look(device.address)
-        assert found is not None
-        assert found.driver is None
+        assert again(host, device.address).driver is None
 
     def test_looking_does_not_wait_with_it(self, host: HostUnderTest) -> None:
         require(host, "container")
