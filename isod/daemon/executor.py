@@ -36,7 +36,7 @@ from isod.model.event import (
 from isod.model.host import Device
 from isod.model.lease import Lease, LeaseDevice
 from isod.model.reason import Reason, Refusal, RefusedError
-from isod.model.step import Fence, Limit, OpenFile, Step, StepResult
+from isod.model.step import Fence, Limit, OpenFile, Reset, Step, StepResult
 
 from .outcome import Delivery, Outcome, close_files
 from .watcher import Watcher
@@ -122,8 +122,11 @@ class Executor:
         outcome = self.outcomes.pop(lease.id, None)
         try:
             watched, given = os.pipe2(os.O_CLOEXEC)
-        except OSError:
+        except OSError as error:
             close_files(effect.files)
+            if outcome is not None:
+                text = f"no pipe for the hold: {error.strerror}"
+                outcome.set(Refusal(Reason.kernel, text, {"errno": error.errno}))
             self._nursery.start_soon(self._undelivered, lease.id)
             return
         os.set_blocking(watched, False)
@@ -245,11 +248,19 @@ class Executor:
     async def _give_back(self, effect: GiveBack) -> None:
         problems: list[tuple[Address, Refusal]] = []
         for step in effect.steps:
+            if isinstance(step, Reset) and self._is_back(step.address):
+                continue
             run = await self._run((step,))
             if run.refusal is not None:
                 self._report(effect.lease, run)
                 problems.append((_address(step), run.refusal))
         self._world.apply(Returned(effect.lease.id, tuple(problems)))
+
+    def _is_back(self, address: Address) -> bool:
+        """Whether a kernel driver has the device again: killed on the way back, isod goes it anew,
+        and what was restored before must not be reset under its driver."""
+        device = self._world.snapshot.devices.get(address)
+        return device is not None and device.driver is not None and not device.on_vfio
 
     def _report(self, lease: Lease, run: _Run) -> None:
         for text in (run.refusal.message,) if run.refusal else run.warnings:
