@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from isod.model.host import Device, Group, HostSnapshot
-from isod.model.lease import Terms
 from isod.model.peer import Peer
 from isod.model.policy import Policy, Rule
 from isod.model.reason import Reason, RefusedError
 from isod.model.request import Acquire
 from isod.model.step import HandOver, Scrub
+from isod.model.terms import Quota, Revoke, Terms
 
 from .isolation import blocks_ownership
 from .match import first_match, names_exactly
 
+Value = TypeVar("Value")
 _SCRUB_ORDER: tuple[Scrub, ...] = ("off", "try", "require")
 
 
@@ -36,24 +38,53 @@ class Decision:
 def merge(terms: Sequence[Terms]) -> Terms:
     """The stricter of each term. Raises RefusedError ``terms_conflict`` if nothing is left.
 
-    hand_over: what all allow, in the first one's order. memlock: the smallest (none: not raised).
-    scrub: the strictest. take_from: what all list.
+    ============  =====================================================
+    hand_over     what all allow, in the first one's order
+    memlock       the smallest; not raised if one does not raise it
+    scrub         the strictest of off, try, require
+    reset         whole-set if one says so
+    take_from     what all list; likewise may_take, critical_ok, anchor
+    quota         the smallest
+    revoke        kill if one says so, after the shortest time to ask
+    ============  =====================================================
     """
-    first, *others = terms
-    hand_over = tuple(h for h in first.hand_over if all(h in t.hand_over for t in others))
-    if not hand_over:
-        raise RefusedError(
-            Reason.terms_conflict,
-            "the rules of these devices allow no common hand-over",
-            term="hand_over",
-        )
+    hand_over = _common([t.hand_over for t in terms])
+    anchor = _common([t.anchor for t in terms])
+    for name, left in (("hand_over", hand_over), ("anchor", anchor)):
+        if not left:
+            raise RefusedError(
+                Reason.terms_conflict,
+                f"the rules of these devices allow no common {name}",
+                term=name,
+            )
     limits = [t.memlock for t in terms]
     return Terms(
         hand_over=hand_over,
         memlock=None if None in limits else min(m for m in limits if m is not None),
         scrub=max((t.scrub for t in terms), key=_SCRUB_ORDER.index),
-        take_from=tuple(d for d in first.take_from if all(d in t.take_from for t in others)),
+        reset="whole-set" if any(t.reset == "whole-set" for t in terms) else "if-owned",
+        take_from=_common([t.take_from for t in terms]),
+        may_take=_common([t.may_take for t in terms]),
+        critical_ok=_common([t.critical_ok for t in terms]),
+        quota=Quota(
+            _smallest([t.quota.devices for t in terms]), _smallest([t.quota.total for t in terms])
+        ),
+        revoke=Revoke(
+            min(t.revoke.ask for t in terms),
+            "kill" if any(t.revoke.then == "kill" for t in terms) else "wait",
+        ),
+        anchor=anchor,
     )
+
+
+def _common(lists: Sequence[tuple[Value, ...]]) -> tuple[Value, ...]:
+    first, *others = lists
+    return tuple(value for value in first if all(value in other for other in others))
+
+
+def _smallest(limits: Sequence[int | None]) -> int | None:
+    known = [limit for limit in limits if limit is not None]
+    return min(known) if known else None
 
 
 def decide(
@@ -134,7 +165,7 @@ def _judge_drivers(
                 continue
             if member.driver in terms.take_from:
                 continue
-            if rule is not None and rule.allow and names_exactly(rule, member):
+            if rule is not None and rule.allow and names_exactly(rule, member, policy):
                 continue
             if member.is_bridge:
                 raise RefusedError(

@@ -2,47 +2,96 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+
 from isod.model.host import Device
 from isod.model.peer import Peer
-from isod.model.policy import Policy, Rule, What, Who
+from isod.model.policy import Policy, Ranges, Rule, Who
+from isod.model.terms import What
 
 
 def matches_who(who: Who, peer: Peer) -> bool:
-    """All keys that the table has must match; of a key's values one."""
+    """All keys that the table has must match; of a key's values one.
+
+    What the kernel did not tell about the peer is None and matches nothing.
+    """
     if who.uids is not None and not _in(who.uids, peer.uid):
         return False
-    return who.gids is None or any(_in(who.gids, gid) for gid in (peer.gid, *peer.groups))
+    if who.gids is not None and not any(_in(who.gids, g) for g in (peer.gid, *peer.groups)):
+        return False
+    if who.units is not None and peer.unit not in who.units:
+        return False
+    if who.user_units is not None and peer.user_unit not in who.user_units:
+        return False
+    if who.cgroups is not None and not _like(who.cgroups, (peer.cgroup or "").lstrip("/")):
+        return False
+    return who.labels is None or _like(who.labels, peer.label or "")
 
 
-def matches_what(what: What, device: Device) -> bool:
-    """All keys that the table has must match."""
-    if what.exact is not None and what.exact != str(device.address):
+def matches_what(what: What, device: Device, policy: Policy) -> bool:
+    """All keys that the table has must match. A device without an IOMMU only if asked for."""
+    if (device.group is None) != bool(what.noiommu):
         return False
-    if what.address is not None and what.address.match(str(device.address)) is None:
-        return False
-    if what.vendor is not None and what.vendor != device.vendor:
-        return False
-    if what.device is not None and what.device != device.product:
-        return False
-    return what.device_class is None or device.device_class.startswith(what.device_class)
+    return (
+        (what.address is None or _address_matches(what, str(device.address)))
+        and (what.device_class is None or device.device_class.startswith(what.device_class))
+        and (what.slots is None or device.slot in what.slots)
+        and (what.numa_nodes is None or device.numa_node in what.numa_nodes)
+        and (what.pool is None or in_pool(policy, what.pool, device))
+        and all(
+            wanted is None or wanted == found
+            for wanted, found in (
+                (what.vendor, device.vendor),
+                (what.device, device.product),
+                (what.subsystem_vendor, device.subsystem_vendor),
+                (what.subsystem_device, device.subsystem_product),
+                (what.serial, device.serial),
+            )
+        )
+    )
+
+
+def in_pool(policy: Policy, name: str, device: Device) -> bool:
+    """Whether a device belongs to a pool. Pools do not nest (the loader refuses it)."""
+    pool = policy.pools.get(name)
+    return pool is not None and any(matches_what(what, device, policy) for what in pool.devices)
+
+
+def rule_matches_peer(rule: Rule, peer: Peer) -> bool:
+    return rule.who is None or any(matches_who(who, peer) for who in rule.who)
 
 
 def first_match(policy: Policy, peer: Peer, device: Device) -> Rule | None:
-    """The rule that decides about this device for this peer; None: no rule, so denied."""
+    """The rule that decides about this device for this peer; None: no rule, so denied.
+
+    ``anything`` does not reach devices without an IOMMU: these a rule must name with ``noiommu``.
+    """
     for rule in policy.rules:
-        if rule.who is not None and not any(matches_who(who, peer) for who in rule.who):
+        if not rule_matches_peer(rule, peer):
             continue
-        if rule.what is None or any(matches_what(what, device) for what in rule.what):
+        if rule.what is None:
+            if device.group is not None or not rule.allow:
+                return rule
+        elif any(matches_what(what, device, policy) for what in rule.what):
             return rule
     return None
 
 
-def names_exactly(rule: Rule, device: Device) -> bool:
+def names_exactly(rule: Rule, device: Device, policy: Policy) -> bool:
     """Whether the rule names this very address, which permits taking it from any driver."""
     return rule.what is not None and any(
-        what.exact == str(device.address) and matches_what(what, device) for what in rule.what
+        what.exact and matches_what(what, device, policy) for what in rule.what
     )
 
 
-def _in(ranges: tuple[tuple[int, int], ...], number: int) -> bool:
+def _address_matches(what: What, address: str) -> bool:
+    assert what.address is not None
+    return address == what.address if what.exact else fnmatchcase(address, what.address)
+
+
+def _in(ranges: Ranges, number: int) -> bool:
     return any(low <= number <= high for low, high in ranges)
+
+
+def _like(patterns: tuple[str, ...], text: str) -> bool:
+    return bool(text) and any(fnmatchcase(text, pattern) for pattern in patterns)

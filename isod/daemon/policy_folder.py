@@ -9,21 +9,21 @@ from __future__ import annotations
 import grp
 import pwd
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import ValidationError
 
-from isod.model.policy import (
-    Policy,
-    PolicyTable,
-    Rule,
-    RuleTable,
-    Who,
-    WhoTable,
-    compile_terms,
-    compile_what,
+from isod.core.compile import (
+    compile_limits,
+    compile_pool,
+    compile_quirk,
+    compile_rule,
+    compile_who,
 )
+from isod.model.policy import Limits, Policy, Pool, Quirk, Rule, Who
+from isod.model.policy_file import PolicyTable
 
 FOLDERS = (
     Path("/usr/lib/isod/policy.d"),
@@ -54,21 +54,88 @@ def load(folders: Sequence[Path], number: int) -> Policy:
     problems: list[str] = []
     warnings: list[str] = []
     rules: list[Rule] = []
+    pools: dict[str, Pool] = {}
+    quirks: list[Quirk] = []
+    admins: list[Who] = []
+    limits: Limits | None = None
     for path in files(folders):
         table = _read(path, problems)
         if table is None:
             continue
-        rules.extend(_compile(rule, path.name, warnings) for rule in table.rule)
+        look_up = _LookUp(path.name, warnings)
+        rules.extend(compile_rule(rule, path.name, look_up) for rule in table.rule)
+        quirks.extend(compile_quirk(quirk) for quirk in table.quirk)
+        for pool in table.pool:
+            if pool.name in pools:
+                problems.append(f"{path.name}: pool {pool.name}: the name is taken")
+            if any(what.pool is not None for what in pool.devices):
+                problems.append(f"{path.name}: pool {pool.name}: pools do not nest")
+            pools[pool.name] = compile_pool(pool)
+        if table.limits is not None:
+            if limits is not None:
+                problems.append(f"{path.name}: limits: stand in an earlier file already")
+            limits = compile_limits(table.limits)
+        if table.admin is not None:
+            admins.extend(compile_who(who, look_up) for who in table.admin.who)
+        problems.extend(f"{path.name}: {part}: not enforced yet" for part in _unenforced(table))
+    problems.extend(_names(rules, pools))
+    if problems:
+        raise PolicyError(problems)
+    return Policy(
+        tuple(rules),
+        number,
+        tuple(warnings),
+        MappingProxyType(pools),
+        tuple(quirks),
+        limits or Limits(),
+        tuple(admins),
+    )
+
+
+def _unenforced(table: PolicyTable) -> Iterator[str]:
+    """What the language has and nothing enforces so far: better no policy than a hollow one."""
+    for rule in table.rule:
+        terms = rule.terms
+        for name, is_set in (
+            ("reset", terms.reset != "if-owned"),
+            ("may_take", bool(terms.may_take)),
+            ("critical_ok", bool(terms.critical_ok)),
+            ("quota", bool(terms.quota.model_fields_set)),
+            ("revoke", bool(terms.revoke.model_fields_set)),
+            ("anchor", terms.anchor != ["hold"]),
+        ):
+            if is_set:
+                yield f"rule {rule.name}: {name}"
+    yield from (f"pool {pool.name}: bind" for pool in table.pool if pool.bind == "ahead")
+    yield from (f"quirk {quirk.name}" for quirk in table.quirk)
+    yield from (name for name in ("limits", "admin") if getattr(table, name) is not None)
+
+
+def _names(rules: Sequence[Rule], pools: Mapping[str, Pool]) -> Iterator[str]:
+    """Names that are taken twice, and pools that are not there."""
     seen: dict[str, str] = {}
     for rule in rules:
         if rule.name in seen:
-            problems.append(
-                f"{rule.file}: rule {rule.name}: the name is taken, by one in {seen[rule.name]}"
-            )
+            yield f"{rule.file}: rule {rule.name}: the name is taken, by one in {seen[rule.name]}"
         seen[rule.name] = rule.file
-    if problems:
-        raise PolicyError(problems)
-    return Policy(tuple(rules), number, tuple(warnings))
+        for what in (*(rule.what or ()), *rule.terms.may_take):
+            if what.pool is not None and what.pool not in pools:
+                yield f"{rule.file}: rule {rule.name}: there is no pool {what.pool}"
+
+
+class _LookUp:
+    """Names to ids by the name service; an unknown one is a warning and matches nobody."""
+
+    def __init__(self, file: str, warnings: list[str]) -> None:
+        self._file = file
+        self._warnings = warnings
+
+    def __call__(self, kind: str, name: str) -> int | None:
+        try:
+            return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
+        except KeyError:
+            self._warnings.append(f"{self._file}: no {kind} is called {name}")
+            return None
 
 
 def _read(path: Path, problems: list[str]) -> PolicyTable | None:
@@ -115,41 +182,3 @@ def _place(location: Sequence[int | str], content: dict[str, object]) -> str:
         if isinstance(rule, dict) and isinstance(rule.get("name"), str):
             words[0] += f" ({rule['name']})"
     return ", ".join(words) or "file"
-
-
-def _compile(table: RuleTable, file: str, warnings: list[str]) -> Rule:
-    who = None
-    if table.who != "anyone":
-        who = tuple(_compile_who(part, table.name, file, warnings) for part in table.who)
-    what = None if table.what == "anything" else tuple(compile_what(part) for part in table.what)
-    return Rule(table.name, table.effect == "allow", who, what, compile_terms(table.terms), file)
-
-
-def _compile_who(table: WhoTable, rule: str, file: str, warnings: list[str]) -> Who:
-    def unknown(kind: str, name: str) -> None:
-        warnings.append(f"{file}: rule {rule}: no {kind} is called {name}")
-
-    uids: list[tuple[int, int]] | None = None
-    gids: list[tuple[int, int]] | None = None
-    if table.uid is not None or table.user is not None:
-        uids = list(table.uid or [])
-        for name in table.user or []:
-            try:
-                uid = pwd.getpwnam(name).pw_uid
-            except KeyError:
-                unknown("user", name)
-            else:
-                uids.append((uid, uid))
-    if table.gid is not None or table.group is not None:
-        gids = list(table.gid or [])
-        for name in table.group or []:
-            try:
-                gid = grp.getgrnam(name).gr_gid
-            except KeyError:
-                unknown("group", name)
-            else:
-                gids.append((gid, gid))
-    return Who(
-        None if uids is None else tuple(uids),
-        None if gids is None else tuple(gids),
-    )

@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Literal
 
 from .address import Address
-from .step import GroupName, HandOver, Scrub, Step
+from .step import GroupName, HandOver, Step
+from .terms import Terms
 
 Why = Literal["requested", "sibling", "reset_set"]
 
@@ -26,20 +27,6 @@ class State(StrEnum):
     def public(self) -> str:
         """The word that clients see: reopening is part of leased, fencing of draining."""
         return {"reopening": "leased", "fencing": "draining"}.get(self.value, self.value)
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The limits that the policy set when the lease was granted; a later policy leaves them.
-
-    ``memlock`` is in bytes, None leaves the peer's limit alone. ``hand_over`` lists what is
-    allowed, the first is what a client gets that has no wish.
-    """
-
-    hand_over: tuple[HandOver, ...] = ("iommufd", "group", "nodes")
-    memlock: int | None = None
-    scrub: Scrub = "try"
-    take_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

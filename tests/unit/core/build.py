@@ -7,10 +7,11 @@ from typing import Any
 
 from isod.model.address import Address
 from isod.model.host import Device, Features, Group, HostSnapshot, ReservedRegion
-from isod.model.lease import Owner, Terms
+from isod.model.lease import Owner
 from isod.model.peer import Peer
-from isod.model.policy import Policy, Rule, What, Who
+from isod.model.policy import Policy, Rule, Who
 from isod.model.request import Acquire
+from isod.model.terms import Terms, What
 
 ALL = Features(iommufd=True, cdev=True, container=True, kernel="test")
 ALICE = Peer(uid=1000, gid=1000, groups=frozenset({1000, 50}), pid=4000, verified=True)
@@ -69,7 +70,7 @@ def policy(*rules: Rule) -> Policy:
 
 
 def exactly(short: str) -> What:
-    return What(exact=str(at(short)))
+    return What(address=str(at(short)), exact=True)
 
 
 def acquire(*shorts: str, **wishes: Any) -> Acquire:

@@ -44,9 +44,10 @@ from isod.model.event import (
     RunFences,
 )
 from isod.model.host import HostSnapshot
-from isod.model.lease import Lease, State, Terms
+from isod.model.lease import Lease, State
 from isod.model.reason import Reason, Refusal
 from isod.model.step import Bind, Fence, Limit, OpenFile, Restore, Step, Unbind
+from isod.model.terms import Terms
 
 from .build import OWNER, acquire, device, host
 

@@ -10,8 +10,8 @@ from isod.core.decide import Decision
 from isod.core.isolation import groups_of
 from isod.core.plan import Plan, plan_grant
 from isod.model.host import HostSnapshot
-from isod.model.lease import Terms
 from isod.model.reason import Reason, RefusedError
+from isod.model.terms import Terms
 
 from .build import OWNER, acquire, at, bridge, device, host
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from isod.daemon.policy_folder import PolicyError, load
-from isod.model.lease import Terms
+from isod.model.terms import Terms
 
 RULE = """
 [[rule]]
@@ -43,7 +43,7 @@ def test_a_rule_with_all_its_terms(tmp_path: Path) -> None:
         'take_from = ["nvme"]\n',
     )
     [rule] = load([tmp_path], 1).rules
-    assert rule.terms == Terms(("nodes",), 8 << 30, "require", ("nvme",))
+    assert rule.terms == Terms(("nodes",), 8 << 30, "require", take_from=("nvme",))
     assert (rule.who, rule.file) == (None, "a.toml")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from isod.daemon.store import Store, StoreError
 from isod.model.address import Address
-from isod.model.lease import Lease, LeaseDevice, Owner, State, Terms
+from isod.model.lease import Lease, LeaseDevice, Owner, State
 from isod.model.step import (
     Bind,
     Fence,
@@ -26,6 +26,7 @@ from isod.model.step import (
     Step,
     Unbind,
 )
+from isod.model.terms import Terms
 
 NVME = Address.parse("02:00.0")
 GROUP = GroupName(13, 99)

@@ -1,0 +1,121 @@
+"""Makes rules of the tables of a policy file. Name look-ups are the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from isod.model.policy import Limits, Pool, Quirk, Ranges, Rule, Who
+from isod.model.policy_file import (
+    LimitsTable,
+    PoolTable,
+    QuirkTable,
+    RuleTable,
+    TermsTable,
+    WhatTable,
+    WhoTable,
+)
+from isod.model.terms import Quota, Revoke, Terms, What
+
+# Kind ("user", "group") and name -> id; None: there is no such name.
+LookUp = Callable[[str, str], int | None]
+
+
+def compile_rule(table: RuleTable, file: str, look_up: LookUp) -> Rule:
+    who = None
+    if table.who != "anyone":
+        who = tuple(compile_who(part, look_up) for part in table.who)
+    return Rule(
+        name=table.name,
+        allow=table.effect == "allow",
+        who=who,
+        what=None if table.what == "anything" else _whats(table.what),
+        terms=_terms(table.terms),
+        file=file,
+    )
+
+
+def compile_who(table: WhoTable, look_up: LookUp) -> Who:
+    return Who(
+        uids=_ids("user", table.user, table.uid, look_up),
+        gids=_ids("group", table.group, table.gid, look_up),
+        units=_tuple(table.unit),
+        user_units=_tuple(table.user_unit),
+        cgroups=_tuple(table.cgroup),
+        labels=_tuple(table.label),
+    )
+
+
+def compile_pool(table: PoolTable) -> Pool:
+    return Pool(table.name, _whats(table.devices), ahead=table.bind == "ahead")
+
+
+def compile_quirk(table: QuirkTable) -> Quirk:
+    return Quirk(table.name, _whats(table.devices or ()), table.bridge)
+
+
+def compile_limits(table: LimitsTable) -> Limits:
+    return Limits(
+        connections=table.connections,
+        connections_per_uid=table.connections_per_uid,
+        requests=table.requests,
+        leases_per_uid=table.leases_per_uid,
+        waits_per_uid=table.waits_per_uid,
+        hello=table.hello,
+    )
+
+
+def _whats(tables: Sequence[WhatTable]) -> tuple[What, ...]:
+    return tuple(_what(table) for table in tables)
+
+
+def _what(table: WhatTable) -> What:
+    address = table.address
+    return What(
+        address=address,
+        exact=address is not None and not any(letter in address for letter in "*?["),
+        vendor=_lower(table.vendor),
+        device=_lower(table.device),
+        subsystem_vendor=_lower(table.subsystem_vendor),
+        subsystem_device=_lower(table.subsystem_device),
+        device_class=_lower(table.device_class),
+        serial=table.serial,
+        slots=_tuple(table.slot),
+        numa_nodes=None if table.numa is None else tuple(table.numa),
+        pool=table.pool,
+        noiommu=table.noiommu,
+    )
+
+
+def _terms(table: TermsTable) -> Terms:
+    return Terms(
+        hand_over=tuple(table.hand_over),
+        memlock=table.memlock,
+        scrub=table.scrub,
+        reset=table.reset,
+        take_from=tuple(table.take_from),
+        may_take=_whats(table.may_take),
+        critical_ok=tuple(table.critical_ok),
+        quota=Quota(table.quota.devices, table.quota.total),
+        revoke=Revoke(table.revoke.ask, table.revoke.then),
+        anchor=tuple(table.anchor),
+    )
+
+
+def _ids(
+    kind: str,
+    names: Sequence[str] | None,
+    ranges: Sequence[tuple[int, int]] | None,
+    look_up: LookUp,
+) -> Ranges | None:
+    if names is None and ranges is None:
+        return None
+    known = (look_up(kind, name) for name in names or ())
+    return (*(ranges or ()), *((number, number) for number in known if number is not None))
+
+
+def _tuple(values: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(values)
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()

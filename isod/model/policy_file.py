@@ -1,0 +1,232 @@
+"""What a policy file may say: one strict model per table. ``daemon.policy_folder`` reads files into
+these, ``core.compile`` makes rules of them.
+
+A file is TOML; ``[[rule]]`` tables in order, first match decides, no match denies. Unknown keys are
+refused, so that a misspelt exception is never ignored in silence.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from .step import HandOver, Scrub
+
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)?")
+_UNIT = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_TIME = re.compile(r"(\d+)\s*(ms|s|min|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
+_RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
+
+
+def _size(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    if match is None:
+        raise ValueError('a size is bytes, or "512MiB", "8GiB"')
+    return int(match[1]) * _UNIT[match[2]]
+
+
+def _time(value: object) -> object:
+    match = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('a time is "500ms", "30s", "5min" or "1h"')
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def _ids(value: object) -> object:
+    """Read ``1000``, ``"1000"`` or ``"100000-165535"`` as an inclusive range."""
+    match = None
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        match = _RANGE.fullmatch(str(value))
+    if match is None:
+        raise ValueError('an id is a number or a range such as "100000-165535"')
+    low, high = int(match[1]), int(match[2] or match[1])
+    if high < low:
+        raise ValueError("a range runs from the lower to the higher")
+    return (low, high)
+
+
+def _pattern(value: str) -> str:
+    if not value.startswith(("pci:", "mdev:", "vdpa:")):
+        raise ValueError("an address pattern starts with pci:, mdev: or vdpa:")
+    return value.lower() if value.startswith("pci:") else value
+
+
+def _exact(value: str) -> str:
+    if any(letter in value for letter in "*?["):
+        raise ValueError("an exact address has no wildcards")
+    return _pattern(value)
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+Size = Annotated[int, BeforeValidator(_size), Field(ge=0, lt=1 << 63)]
+Seconds = Annotated[float, BeforeValidator(_time)]
+IdRange = Annotated[tuple[int, int], BeforeValidator(_ids)]
+Pattern = Annotated[str, BeforeValidator(_pattern)]
+ExactAddress = Annotated[str, BeforeValidator(_exact)]
+Hex4 = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{4}$")]
+ClassCode = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{2}([0-9a-fA-F]{2}){0,2}$")]
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class WhoTable(_Table):
+    """One table of ``who``: its keys AND, a key's values OR. ``unit`` is a system unit; names under
+    a user's manager match only as ``user_unit``, together with ``user`` or ``uid``. ``cgroup`` and
+    ``label`` take shell patterns."""
+
+    user: Names | None = None
+    uid: list[IdRange] | None = None
+    group: Names | None = None
+    gid: list[IdRange] | None = None
+    unit: Names | None = None
+    user_unit: Names | None = None
+    cgroup: Names | None = None
+    label: Names | None = None
+
+    @model_validator(mode="after")
+    def _meaningful(self) -> WhoTable:
+        if not self.model_fields_set:
+            raise ValueError('an empty table matches nobody; "anyone" is a word of its own')
+        if self.user_unit is not None and self.user is None and self.uid is None:
+            raise ValueError("user_unit is chosen by its user: say user or uid, too")
+        return self
+
+
+class WhatTable(_Table):
+    """One table of ``what``: its keys AND. ``noiommu = true`` is the only way to a device without
+    an IOMMU."""
+
+    address: Pattern | None = None
+    vendor: Hex4 | None = None
+    device: Hex4 | None = None
+    subsystem_vendor: Hex4 | None = None
+    subsystem_device: Hex4 | None = None
+    device_class: Annotated[ClassCode | None, Field(alias="class")] = None
+    serial: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    slot: Names | None = None
+    numa: list[Count] | None = None
+    pool: Word | None = None
+    noiommu: bool | None = None
+
+    @model_validator(mode="after")
+    def _meaningful(self) -> WhatTable:
+        if not self.model_fields_set:
+            raise ValueError('an empty table matches nothing; "anything" is a word of its own')
+        if self.device is not None and self.vendor is None:
+            raise ValueError("device ids are per vendor: say vendor, too")
+        if self.subsystem_device is not None and self.subsystem_vendor is None:
+            raise ValueError("device ids are per vendor: say subsystem_vendor, too")
+        return self
+
+
+What = Annotated[list[WhatTable], Field(min_length=1)]
+
+
+class QuotaTable(_Table):
+    """How much one uid (``devices``), and all uids together (``total``), have under the rule."""
+
+    devices: Count | None = None
+    total: Count | None = None
+
+
+class RevokeTable(_Table):
+    """How a lease is taken back: ask by event, and after ``ask`` wait or end the peer."""
+
+    ask: Seconds = 30.0
+    then: Literal["wait", "kill"] = "wait"
+
+
+class TermsTable(_Table):
+    """``[rule.terms]``: the limits on what a rule allows."""
+
+    hand_over: Annotated[list[HandOver], Field(min_length=1)] = Field(
+        default=["iommufd", "group", "nodes"]
+    )
+    memlock: Size | None = None
+    scrub: Scrub = "try"
+    reset: Literal["if-owned", "whole-set"] = "if-owned"
+    take_from: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]] = []
+    may_take: list[WhatTable] = []
+    critical_ok: list[ExactAddress] = []
+    quota: QuotaTable = QuotaTable()
+    revoke: RevokeTable = RevokeTable()
+    anchor: Annotated[list[Literal["hold", "cgroup", "explicit"]], Field(min_length=1)] = Field(
+        default=["hold"]
+    )
+
+
+class RuleTable(_Table):
+    """``[[rule]]``."""
+
+    name: Word
+    effect: Literal["allow", "deny"]
+    who: Literal["anyone"] | Annotated[list[WhoTable], Field(min_length=1)]
+    what: Literal["anything"] | What
+    terms: TermsTable = TermsTable()
+
+    @model_validator(mode="after")
+    def _terms_of_allow(self) -> RuleTable:
+        if self.effect == "deny" and "terms" in self.model_fields_set:
+            raise ValueError("a deny has no terms")
+        return self
+
+
+class PoolTable(_Table):
+    """``[[pool]]``: devices that are asked for by the pool's name. ``bind = "ahead"``: free members
+    wait on vfio-pci."""
+
+    name: Word
+    devices: What
+    bind: Literal["ahead", "on-demand"] = "on-demand"
+
+
+class QuirkTable(_Table):
+    """``[[quirk]]``: devices that are not isolated from each other, whatever the kernel says. The
+    groups of all that match ``devices``, or sit below ``bridge``, become one isolation group."""
+
+    name: Word
+    devices: What | None = None
+    bridge: ExactAddress | None = None
+
+    @model_validator(mode="after")
+    def _one_of(self) -> QuirkTable:
+        if (self.devices is None) == (self.bridge is None):
+            raise ValueError("a quirk says either devices or bridge")
+        return self
+
+
+class LimitsTable(_Table):
+    """``[limits]``: what one client can cost the daemon."""
+
+    connections: Annotated[int, Field(ge=1)] = 1024
+    connections_per_uid: Annotated[int, Field(ge=1)] = 64
+    requests: Annotated[int, Field(ge=1)] = 16
+    leases_per_uid: Annotated[int, Field(ge=1)] = 64
+    waits_per_uid: Annotated[int, Field(ge=0)] = 16
+    hello: Seconds = 10.0
+
+
+class AdminTable(_Table):
+    """``[admin]``: who may use the admin socket's methods besides root."""
+
+    who: list[WhoTable] = []
+
+
+class PolicyTable(_Table):
+    """A whole file."""
+
+    version: Literal[1]
+    pool: list[PoolTable] = []
+    rule: list[RuleTable] = []
+    quirk: list[QuirkTable] = []
+    limits: LimitsTable | None = None
+    admin: AdminTable | None = None
