@@ -17,12 +17,11 @@ def let_close(host: Host) -> None:
     while host.closed:
         record = host.closed.pop()
         if isinstance(record, DeviceFile) and record.granted:
-            same = [
-                other
+            more = any(
+                isinstance(other, DeviceFile) and other.granted and other.device == record.device
                 for other in host.closed
-                if isinstance(other, DeviceFile) and other.device == record.device
-            ]
-            if not same and not in_use(host, record.device, record.group):
+            )
+            if not more and not in_use(host, record.device, record.group):
                 _last_close(host, record)
 
 

@@ -158,3 +158,13 @@ def test_open_and_last_close_reset_the_function(pair: Played) -> None:
     os.close(copy)
     assert [seen.cause for seen in outside.resets(pair.directory)] == ["open", "close"]
     assert pair.device("01:00.0").enabled == 0
+
+
+def test_an_unbound_copy_that_closes_along_changes_nothing(pair: Played) -> None:
+    iommufd = pair.iommufd()
+    bound, unbound = pair.bound("01:00.0", iommufd), pair.open_cdev("01:00.0")
+    for descriptor in (iommufd, bound, unbound):
+        os.close(descriptor)
+    assert [seen.cause for seen in outside.resets(pair.directory)] == ["open", "close"]
+    enable = pair.directory / "sys/bus/pci/devices/0000:01:00.0/enable"
+    assert enable.read_text() == "0\n"
