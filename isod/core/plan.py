@@ -186,14 +186,15 @@ def steps_to_drain(lease: Lease, begun: int, limit: tuple[int, int] | None) -> t
     """What goes at once when a lease ends: rights on nodes, and the raised limit.
 
     ``begun`` counts the steps of the plan that were begun; ``limit`` is what the owner's process
-    shall have from now on (None: leave it).
+    shall have from now on (None: leave it). It is set even if this lease had not come to raise it:
+    another one that ended may have left it up for this one's sake.
     """
     steps: list[Step] = []
+    if limit is not None:
+        steps.append(Limit(lease.owner.pid, lease.owner.started, *limit, raise_only=False))
     for step in reversed(lease.plan[:begun]):
         if isinstance(step, GrantNodes):
             steps.append(RevokeNodes(step.groups, step.uid))
-        elif isinstance(step, Limit) and limit is not None:
-            steps.append(Limit(step.pid, step.started, *limit, raise_only=False))
     return tuple(steps)
 
 

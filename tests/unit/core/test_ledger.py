@@ -73,6 +73,7 @@ class Shell:
         default_factory=lambda: {a: d.driver for a, d in HOST.devices.items()}
     )
     holders: dict[str, frozenset[Address]] = field(default_factory=dict)
+    ours: dict[str, frozenset[Address]] = field(default_factory=dict)
     limit: int = 8
     answered: Counter[str] = field(default_factory=Counter)
 
@@ -90,7 +91,9 @@ class Shell:
                     del self.store[row.id]
                 case Refuse(lease=row):
                     self.answered[row.id] += 1
-                case Announce() | Discard() | Quarantine():
+                case Discard():
+                    self.ours.pop(str(lease), None)
+                case Announce() | Quarantine():
                     pass
                 case Drain():
                     for step in effect.steps:
@@ -118,7 +121,9 @@ class Shell:
                 pass
 
     def is_held(self, address: Address) -> bool:
-        return any(address in held for held in self.holders.values())
+        """Open somewhere: with a client, or with us and on its way out."""
+        books = (*self.holders.values(), *self.ours.values())
+        return any(address in held for held in books)
 
 
 FAILED = Refusal(Reason.kernel, "injected", {"step": "bind"})
@@ -181,6 +186,7 @@ class Histories(RuleBasedStateMachine):
                 self._prepare(effect, fail_at)
             case Deliver():
                 self.shell.answered[effect.lease.id] += 1
+                self.shell.ours.pop(effect.lease.id, None)
                 self.shell.holders[effect.lease.id] = frozenset(effect.lease.requested)
                 if fail_at is not None:
                     del self.shell.holders[effect.lease.id]
@@ -193,8 +199,12 @@ class Histories(RuleBasedStateMachine):
                 else:
                     self.shell.apply(Idle(effect.lease.id))
             case RunFences():
-                for step in effect.steps:
-                    self.shell.step(step)
+                fences = [step for step in effect.steps if isinstance(step, Fence)]
+                if any(self.shell.is_held(fence.address) for fence in fences):
+                    self.shell.todo.append(effect)  # as the kernel does: it waits
+                    return
+                for fence in fences:
+                    self.shell.step(fence)
                 self.shell.apply(Fenced(effect.lease.id))
             case GiveBack():
                 for step in effect.steps:
@@ -212,6 +222,7 @@ class Histories(RuleBasedStateMachine):
                 self.shell.apply(PrepareFailed(effect.lease.id, place + 1, FAILED))
                 return
             self.shell.step(step)
+        self.shell.ours[effect.lease.id] = frozenset(effect.lease.requested)
         self.shell.apply(
             Prepared(effect.lease.id, (OpenFile("iommufd", -1),), effect.lease.devices)
         )
@@ -239,6 +250,7 @@ class Histories(RuleBasedStateMachine):
         self.restarted = True
         rows = dict(self.shell.store)
         self.shell.todo.clear()
+        self.shell.ours.clear()
         self.shell.ledger = Ledger()
         for row in rows.values():
             self.shell.apply(Recovered(row, held=False))
@@ -252,7 +264,7 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def what_a_client_holds_is_never_free(self) -> None:
-        for name, held in self.shell.holders.items():
+        for name, held in (*self.shell.holders.items(), *self.shell.ours.items()):
             for address in held:
                 group = HOST.devices[address].group
                 assert group is not None
