@@ -117,7 +117,7 @@ class Reporter:
 def run(task: Task, port: Port) -> int:
     os.environ[GUEST_VARIABLE] = task.guest
     os.environ[CACHE_VARIABLE] = task.cache
-    arguments = ["-p", "no:cacheprovider", *task.options, *task.files]
+    arguments = ["-p", "no:cacheprovider", "-p", "tests.lab.plugin", *task.options, *task.files]
     return int(pytest.main(arguments, plugins=[Reporter(port, task.tests)]))
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +25,25 @@ from tests.lab.topology import Topology
 REPOSITORY = Path(__file__).parents[2]
 TAIL_LINES = 60
 
-# virtme-ng's own copy-on-write folders; a checkout below one of them needs no overlay of its own.
-_USUAL_OVERLAYS = ("/etc", "/lib", "/home", "/opt", "/srv", "/usr", "/var", "/tmp")
+_ENTER = Path(__file__).parent / "enter.sh"
+
+# udev loads these on stock kernels; without hardware help that is seconds of every boot.
+_UNUSED_MODULES = (
+    "modprobe.blacklist=ahci,libahci,libata,sr_mod,sd_mod,lpc_ich,i2c_i801,i2c_smbus,i6300esb,"
+    "iTCO_wdt,bochs,qemu_fw_cfg,virtio_net,virtio_rng,joydev,psmouse,pcspkr,evdev,serio_raw"
+)
+
+# The kernel panics if the emulated timer does not tick in time, which a busy host cannot promise.
+_TRUST_TIMER = "no_timer_check"
+
+# The host's root once more, for `enter.sh`. Bus named: after a topology with a second root,
+# QEMU's own choice may be that one.
+_SECOND_ROOT = (
+    "-fsdev",
+    "local,id=labroot,path=/,security_model=none,readonly=on,multidevs=remap",
+    "-device",
+    "virtio-9p-pci,bus=pcie.0,fsdev=labroot,mount_tag=isod.root",
+)
 
 
 class GuestError(Exception):
@@ -44,19 +61,23 @@ class Machine:
     processors: int = 2
 
 
-def virtme_command(machine: Machine, qemu: list[str], overlay: Path | None = None) -> list[str]:
+def virtme_command(machine: Machine, qemu: Sequence[str] = ()) -> list[str]:
     """The part of vng's command line that is the same for tests and for a shell."""
     program = Path(sys.executable).parent / "vng"
     command = [str(program), "-r", str(machine.kernel.image), "--force-9p", "--disable-microvm"]
     if not machine.use_kvm:
         command.append("--disable-kvm")
     command += ["--user", "root", "-m", machine.memory, "--cpus", str(machine.processors)]
-    if overlay is not None and not any(overlay.is_relative_to(path) for path in _USUAL_OVERLAYS):
-        command += ["--overlay-rwdir", str(overlay)]
-    command.append(f"--qemu-opts={shlex.join([*machine.topology.arguments(), *qemu])}")
-    for option in machine.topology.command_line:
+    arguments = [*machine.topology.arguments(), *_SECOND_ROOT, *qemu]
+    command.append(f"--qemu-opts={shlex.join(arguments)}")
+    for option in (_UNUSED_MODULES, _TRUST_TIMER, *machine.topology.command_line):
         command += ["--append", option]
     return command
+
+
+def entered(command: list[str]) -> list[str]:
+    """The command as it runs in a guest: behind the mounts that make it quick."""
+    return [str(_ENTER), str(REPOSITORY), sys.executable, *command]
 
 
 def virtme_environment(temporary: Path) -> dict[str, str]:
@@ -102,13 +123,11 @@ class Guest:
 
     def _start(self, results: Path, inside: list[str]) -> None:
         qemu = ["-chardev", f"socket,id=lab,path={results}"]
-        # Named bus: after a topology with a second root, QEMU's own choice may be that one.
         qemu += ["-device", "virtio-serial-pci,bus=pcie.0,id=labserial"]
         qemu += ["-device", f"virtserialport,bus=labserial.0,name={PORT_NAME},chardev=lab"]
-        command = virtme_command(self._machine, qemu, REPOSITORY)
+        command = virtme_command(self._machine, qemu)
         # Verbose, so that the console goes somewhere at all; then only warnings of the kernel.
-        command += ["-v", "--append", "loglevel=5", "--cwd", str(REPOSITORY)]
-        command += ["--", shlex.join(inside)]
+        command += ["-v", "--append", "loglevel=5", "--", shlex.join(entered(inside))]
         with self._ending:
             if self._ended:
                 raise GuestError("the run ended before this guest was started")

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from tests.lab.accelerator import kvm_works
-from tests.lab.boot import REPOSITORY, Machine, virtme_command, virtme_environment
+from tests.lab.boot import Machine, virtme_command, virtme_environment
 from tests.lab.kernels import BUILT, ensure_kernel
 from tests.lab.qemu import require_qemu
 from tests.lab.topology import TOPOLOGIES
@@ -22,8 +22,7 @@ def main() -> None:
     require_qemu()
     kernel = ensure_kernel(name)
     machine = Machine(kernel, TOPOLOGIES[topology], use_kvm=kvm_works(kernel))
-    command = virtme_command(machine, [], REPOSITORY)
-    command += ["--cwd", str(REPOSITORY), "--shell", str(_START)]
+    command = [*virtme_command(machine), "--shell", str(_START)]
     print(f"booting {kernel.release} on {topology}: {TOPOLOGIES[topology].reason}", flush=True)
     with tempfile.TemporaryDirectory(prefix="isod-lab-") as temporary:
         sys.exit(

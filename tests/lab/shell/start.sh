@@ -5,10 +5,12 @@ set -u
 lab=$(dirname "$(readlink -f "$0")")
 repository=$(readlink -f "$lab/../../..")
 venv=$repository/.venv/bin
+if [ ! -d /run/isod-lab/root ]; then
+    exec "$lab/../enter.sh" "$repository" "$venv/python" "$0"
+fi
 export PATH=$venv:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export HOME=/run/isod-lab-home PYTHONDONTWRITEBYTECODE=1 ISOD_SOCKET=/run/isod/isod.sock
 mkdir -p "$HOME" /run/isod
-cd "$repository" || exit 1
 
 # Stock kernels have these as modules; where they are built in there is nothing to do.
 modprobe -q -a vfio-pci vfio_iommu_type1 nvme e1000 e1000e igb
