@@ -33,6 +33,7 @@ class Decision:
     rule: str
     terms: Terms
     hand_over: HandOver
+    file: str = ""
 
 
 def merge(terms: Sequence[Terms]) -> Terms:
@@ -113,7 +114,7 @@ def decide(
                 continue
             _judge_sibling(policy, peer, member, hand_over)
     _judge_drivers(policy, snapshot, peer, rules, requested, groups, terms)
-    return Decision(rules[0].name, terms, hand_over)
+    return Decision(rules[0].name, terms, hand_over, rules[0].file)
 
 
 def _allowing_rule(policy: Policy, peer: Peer, device: Device) -> Rule:

@@ -143,7 +143,7 @@ def lease_info(lease: Lease, secret: str | None = None) -> LeaseInfo:
         state=state,
         rule=lease.rule,
         hand_over=lease.hand_over,
-        devices=tuple(_leased_device(device) for device in lease.devices),
+        devices=tuple(leased_device(device) for device in lease.devices),
         owner=LeaseOwner(
             uid=lease.owner.uid,
             pid=lease.owner.pid,
@@ -158,7 +158,7 @@ def lease_info(lease: Lease, secret: str | None = None) -> LeaseInfo:
     )
 
 
-def _leased_device(device: LeaseDevice) -> LeasedDevice:
+def leased_device(device: LeaseDevice) -> LeasedDevice:
     return LeasedDevice(
         address=device.address,
         generation=device.generation,

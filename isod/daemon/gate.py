@@ -17,17 +17,17 @@ from pydantic import BaseModel
 
 from isod import __version__
 from isod.core import view
-from isod.core.decide import decide
-from isod.core.isolation import groups_of
-from isod.core.plan import plan_grant, plan_reopen
+from isod.core.consider import Considered, consider
+from isod.core.explain import planned_steps
+from isod.core.plan import Plan, plan_grant, plan_reopen
 from isod.model import reply, request
 from isod.model.address import Address, BadAddressError
 from isod.model.event import Ending, Granted, Reopen
-from isod.model.host import Device, Group
 from isod.model.lease import Lease, Owner, State
 from isod.model.method import METHODS, Method, openrpc
 from isod.model.reason import Reason, RefusedError
 from isod.model.request import LEASE_FDS, PACKET_BYTES, PROTOCOL
+from isod.wire import jsonrpc
 
 from .identify import Identity
 from .outcome import Outcome
@@ -71,6 +71,7 @@ class Gate:
             "host.info": self._host_info,
             "host.devices": self._host_devices,
             "host.groups": self._host_groups,
+            "lease.explain": self._explain,
             "lease.acquire": self._acquire,
             "lease.open": self._open,
             "lease.release": self._release,
@@ -162,30 +163,8 @@ class Gate:
             held = self._world.ledger.find_key(who.peer.uid, params.key)
             if held is not None:
                 return _again(held, params, who)
-        requested = self._requested(params)
-        groups = groups_of(self._world.snapshot, (device.address for device in requested))
-        decision = decide(
-            self._world.policy,
-            self._world.snapshot,
-            who.peer,
-            params,
-            requested,
-            groups,
-            view.hand_overs(self._world.snapshot.features),
-        )
-        # The policy first: whoever may not have it does not learn who has it.
-        self._check_free(who, groups)
-        peer = who.peer
-        owner = Owner(peer.uid, peer.pid, who.started, peer.unit, cgroup=peer.cgroup)
-        plan = plan_grant(
-            self._world.snapshot,
-            params,
-            requested,
-            groups,
-            decision,
-            owner,
-            limit := who.memlock() if decision.terms.memlock is not None else None,
-        )
+        considered, plan, owner, limit = self._consider(who, params)
+        decision = considered.decision
         secret = secrets.token_urlsafe(24)
         lease = Lease(
             id=f"L{self._world.store.next_number()}",
@@ -206,55 +185,49 @@ class Gate:
         self._world.apply(Granted(lease))
         return Begun(lease.id, outcome, secret)
 
-    def _requested(self, params: request.Acquire) -> list[Device]:
-        """The devices asked for, each known, present as the asker knew it, and isolated."""
-        devices: list[Device] = []
-        for wanted in params.devices:
-            device = self._world.snapshot.devices.get(wanted.address)
-            name = wanted.address.short
-            if device is None:
-                raise RefusedError(Reason.not_found, f"there is no device {name}")
-            if wanted.generation not in (None, device.generation):
-                raise RefusedError(
-                    Reason.gone, f"another device is at {name} now", devices=[str(wanted.address)]
-                )
-            if device in devices:
-                raise RefusedError(Reason.terms, f"{name} is asked for twice")
-            if device.is_bridge:
-                raise RefusedError(
-                    Reason.unsupported,
-                    f"{name} is a bridge; bridges are not handed out",
-                    hint="ask for a device below it",
-                )
-            if device.group is None or self._world.snapshot.group_of(wanted.address) is None:
-                raise RefusedError(
-                    Reason.unsupported,
-                    f"{name} is behind no IOMMU: its DMA reaches all of memory",
-                    hint="turn the IOMMU on (intel_iommu=on, or in the firmware)",
-                    devices=[str(wanted.address)],
-                )
-            devices.append(device)
-        return devices
+    def _consider(
+        self, who: Identity, params: request.Acquire
+    ) -> tuple[Considered, Plan, Owner, tuple[int, int] | None]:
+        """What acquire runs and explain shows, from the same facts."""
+        world, peer = self._world, who.peer
+        considered = consider(world.policy, world.snapshot, world.ledger, peer, params)
+        decision = considered.decision
+        owner = Owner(peer.uid, peer.pid, who.started, peer.unit, cgroup=peer.cgroup)
+        limit = who.memlock() if decision.terms.memlock is not None else None
+        plan = plan_grant(
+            world.snapshot,
+            params,
+            considered.requested,
+            considered.groups,
+            decision,
+            owner,
+            limit,
+        )
+        return considered, plan, owner, limit
 
-    def _check_free(self, who: Identity, groups: Sequence[Group]) -> None:
-        ledger = self._world.ledger
-        for group in groups:
-            why = ledger.quarantined.get(group.number)
-            if why is not None:
-                raise RefusedError(
-                    Reason.quarantined, f"group {group.number} is quarantined: {why}"
-                )
-            lease = ledger.owner_of(group.number)
-            if lease is None:
-                continue
-            holder = view.holder(lease, who.peer)
-            verb = "leased" if lease.state is State.leased else lease.state.public
-            raise RefusedError(
-                Reason.group_busy,
-                f"group {group.number} is {verb}",
-                devices=[str(address) for address in group.members],
-                holder=holder.model_dump(exclude_none=True) if holder else None,
-            )
+    def _explain(self, who: Identity, params: request.Acquire) -> Answer:
+        """The decision and the plan; nothing is opened, changed or counted."""
+        as_of = reply.AsOf(snapshot=self._world.snapshot.sequence, policy=self._world.policy.number)
+        try:
+            considered, plan, _, _ = self._consider(who, params)
+        except RefusedError as error:
+            refused = jsonrpc.refusal_object(error.refusal)
+            return reply.ExplainResult(allowed=False, refusal=refused, as_of=as_of)
+        decision = considered.decision
+        return reply.ExplainResult(
+            allowed=True,
+            decision=reply.DecisionInfo(
+                rule=decision.rule,
+                file=decision.file,
+                hand_over=decision.hand_over,
+                memlock=decision.terms.memlock,
+                scrub=decision.terms.scrub,
+            ),
+            plan=planned_steps(plan),
+            devices=tuple(view.leased_device(device) for device in plan.devices),
+            warnings=plan.warnings,
+            as_of=as_of,
+        )
 
     def _open(self, who: Identity, params: request.OwnLease) -> Answer:
         lease = self._own(who, params)

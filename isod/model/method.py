@@ -30,6 +30,12 @@ _ALL = (
     Method("host.devices", request.Page, reply.DevicePage, "List devices."),
     Method("host.groups", request.Page, reply.GroupPage, "List IOMMU groups."),
     Method(
+        "lease.explain",
+        request.Acquire,
+        reply.ExplainResult,
+        "Show what acquire would decide and do; changes and opens nothing.",
+    ),
+    Method(
         "lease.acquire",
         request.Acquire,
         reply.AcquireResult,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from .lease import Why
 from .request import AddressText
-from .step import HandOver
+from .step import HandOver, Scrub
 
 LeaseState = Literal["preparing", "leased", "draining", "scrubbing"]
 
@@ -173,6 +173,48 @@ class AcquireResult(Result):
     lease: LeaseInfo
     warnings: tuple[str, ...] = ()
     fds: tuple[FileRole, ...] = ()
+
+
+class PlannedStep(Result):
+    """A step that a grant would run, in words. ``undo`` says what undoes it; None: it leaves
+    nothing behind."""
+
+    step: Literal["unbind", "bind", "park", "probe", "reset", "limit", "grant", "open"]
+    address: AddressText | None = None
+    group: int | None = None
+    driver: str | None = None
+    text: str
+    undo: str | None = None
+
+
+class DecisionInfo(Result):
+    """The rule that decided, and the terms that matter. ``memlock`` is in bytes."""
+
+    rule: str
+    file: str
+    hand_over: HandOver
+    memlock: int | None
+    scrub: Scrub
+
+
+class AsOf(Result):
+    """The picture and the policy that an answer was made from."""
+
+    snapshot: int
+    policy: int
+
+
+class ExplainResult(Result):
+    """What ``lease.acquire`` with the same parameters would do now. With ``allowed`` false
+    ``refusal`` is the error object that it would answer."""
+
+    allowed: bool
+    decision: DecisionInfo | None = None
+    plan: tuple[PlannedStep, ...] = ()
+    devices: tuple[LeasedDevice, ...] = ()
+    warnings: tuple[str, ...] = ()
+    refusal: dict[str, Any] | None = None
+    as_of: AsOf
 
 
 class LeaseResult(Result):

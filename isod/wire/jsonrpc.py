@@ -167,6 +167,11 @@ def error(identity: Id, code: Code, detail: str | None = None) -> bytes:
 
 def refusal(identity: Id, refused: Refusal) -> bytes:
     """An application error: why isod refuses, who can fix it, and whether to try again."""
+    return _error(identity, refusal_object(refused))
+
+
+def refusal_object(refused: Refusal) -> dict[str, object]:
+    """The ``error`` member of a refusal, which ``lease.explain`` shows as a result."""
     reason = refused.reason
     data = {
         "reason": reason.name,
@@ -175,7 +180,7 @@ def refusal(identity: Id, refused: Refusal) -> bytes:
         "fixed_by": reason.fixed_by,
         **refused.details,
     }
-    return _error(identity, {"code": reason.code, "message": refused.message, "data": data})
+    return {"code": reason.code, "message": refused.message, "data": data}
 
 
 def notification(method: str, params: BaseModel | Mapping[str, object]) -> bytes:
