@@ -7,7 +7,7 @@ are awaited here. No task here owns a decision: it runs steps, in order, and say
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -284,14 +284,15 @@ class Executor:
                     continue
                 stretch = _until_fence(steps, begun)
                 # One hop into a thread for all of them: a hop costs as much as a cheap step.
-                results, failure, seen = await trio.to_thread.run_sync(
-                    partial(_run_stretch, self._kernel, stretch), limiter=self._limiter
+                results, failure, seen, look = await trio.to_thread.run_sync(
+                    partial(_run_stretch, self._kernel, stretch, self._world.begin_look),
+                    limiter=self._limiter,
                 )
                 begun += len(results) + (failure is not None)
                 for result in results:
                     files.extend(result.files)
                     warnings.extend(result.warnings)
-                self._world.note(seen, {})
+                self._world.note(seen, {}, look)
                 if failure is not None:
                     close_files(files)
                     return _Run(begun, (), tuple(warnings), failure)
@@ -316,8 +317,8 @@ def _until_fence(steps: Sequence[Step], begin: int) -> tuple[Step, ...]:
 
 
 def _run_stretch(
-    kernel: Kernel, steps: Sequence[Step]
-) -> tuple[list[StepResult], Refusal | None, Mapping[Address, Device | None]]:
+    kernel: Kernel, steps: Sequence[Step], begin_look: Callable[[], int]
+) -> tuple[list[StepResult], Refusal | None, Mapping[Address, Device | None], int]:
     """In a thread: run steps until one fails, then look at the devices that they named."""
     results: list[StepResult] = []
     failure: Refusal | None = None
@@ -334,7 +335,8 @@ def _run_stretch(
             close_files(result.files)
         raise
     changed = {_address(s) for s in begun if s.step in {"bind", "unbind", "restore"}}
-    return results, failure, {address: kernel.look(address) for address in changed}
+    look = begin_look()
+    return results, failure, {address: kernel.look(address) for address in changed}, look
 
 
 def _address(step: Step) -> Address:

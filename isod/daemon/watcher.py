@@ -79,13 +79,15 @@ class Watcher:
         self._watch.close()
 
     async def _rescan(self) -> None:
+        look = self._world.begin_look()
         snapshot: HostSnapshot = await trio.to_thread.run_sync(
             self._kernel.snapshot, self._world.snapshot.sequence
         )
-        self._world.replace_host(snapshot)
+        self._world.replace_host(snapshot, look)
 
     async def _look(self, addresses: frozenset[Address]) -> None:
         before = self._world.groups_touched(addresses)
+        number = self._world.begin_look()
 
         def look() -> tuple[dict[Address, Device | None], dict[int, Group | None]]:
             devices = {address: self._kernel.look(address) for address in addresses}
@@ -93,4 +95,4 @@ class Watcher:
             return devices, {number: self._kernel.look_group(number) for number in before | now}
 
         devices, groups = await trio.to_thread.run_sync(look)
-        self._world.note(devices, groups)
+        self._world.note(devices, groups, number)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from itertools import count
 from types import MappingProxyType
+from typing import TypeVar
 
 from isod.core.ledger import Ledger
 from isod.model.address import Address
@@ -18,6 +20,9 @@ from isod.model.policy import Policy
 
 from .journal import Journal
 from .store import Store
+
+Key = TypeVar("Key", Address, int)
+Value = TypeVar("Value")
 
 
 class World:
@@ -32,6 +37,8 @@ class World:
         self.carry_out: Callable[[Effect], None] = _nobody
         self._devices: dict[Address, Device] = {}
         self._groups: dict[int, Group] = {}
+        self._looks = count(1)
+        self._looked: dict[Address | int, int] = {}
         self.snapshot = snapshot
         self.replace_host(snapshot)
 
@@ -66,27 +73,43 @@ class World:
 
     # --- the host -------------------------------------------------------------------------------
 
-    def replace_host(self, snapshot: HostSnapshot) -> None:
+    def begin_look(self) -> int:
+        """A number for a look at the host, to be drawn right before it; from any thread.
+
+        Looks run beside each other. What one saw counts only until the result of a later one is
+        noted, however late it is told itself: a device that was just put back must not appear as
+        it was before, or the next lease would take that for its former state.
+        """
+        return next(self._looks)
+
+    def replace_host(self, snapshot: HostSnapshot, look: int = 0) -> None:
         """A whole new picture, after a rescan."""
-        self._devices = dict(snapshot.devices)
-        self._groups = dict(snapshot.groups)
+        devices: dict[Address, Device | None] = dict.fromkeys(self._devices)
+        groups: dict[int, Group | None] = dict.fromkeys(self._groups)
+        self._take(devices | dict(snapshot.devices), self._devices, look)
+        self._take(groups | dict(snapshot.groups), self._groups, look)
         self._refresh(snapshot)
 
     def note(
-        self, devices: Mapping[Address, Device | None], groups: Mapping[int, Group | None]
+        self,
+        devices: Mapping[Address, Device | None],
+        groups: Mapping[int, Group | None],
+        look: int,
     ) -> None:
-        """Some devices and groups as they are now; None: gone."""
-        for address, device in devices.items():
-            if device is None:
-                self._devices.pop(address, None)
-            else:
-                self._devices[address] = device
-        for number, group in groups.items():
-            if group is None:
-                self._groups.pop(number, None)
-            else:
-                self._groups[number] = group
+        """Some devices and groups as a look saw them; None: gone."""
+        self._take(devices, self._devices, look)
+        self._take(groups, self._groups, look)
         self._refresh(self.snapshot)
+
+    def _take(self, seen: Mapping[Key, Value | None], known: dict[Key, Value], look: int) -> None:
+        for name, value in seen.items():
+            if self._looked.get(name, 0) > look:
+                continue
+            self._looked[name] = look
+            if value is None:
+                known.pop(name, None)
+            else:
+                known[name] = value
 
     def _refresh(self, base: HostSnapshot) -> None:
         # The picture is a view: copying 10,000 devices for each uevent would cost more than the
