@@ -46,8 +46,9 @@ def borrower(borrowers: Borrowers) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="module")
-def _shared() -> Iterator[Stage]:
-    stage = Stage(_machine, policy.EVERYTHING)
+def _shared(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """A file of tests may name its own policy: RULES."""
+    stage = Stage(_machine, getattr(request.module, "RULES", policy.EVERYTHING))
     stage.start()
     yield stage
     stage.close()
@@ -65,9 +66,7 @@ def raised() -> Iterator[Raise]:
     """Makes stages of the test's own, with the daemon running."""
     with ExitStack() as stack:
 
-        def raise_stage(
-            host: SimulatedHost = STANDARD, rules: str = policy.EVERYTHING
-        ) -> Stage:
+        def raise_stage(host: SimulatedHost = STANDARD, rules: str = policy.EVERYTHING) -> Stage:
             stage = Stage(lambda folder: _machine(folder, host), rules)
             stack.callback(stage.close)
             stage.start()

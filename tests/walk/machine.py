@@ -1,4 +1,4 @@
-"""The machine under the daemon: a simulated host in a folder, or the guest that the test runs in."""
+"""The machine under the daemon: a simulated host in a folder, or the guest that we run in."""
 
 from __future__ import annotations
 

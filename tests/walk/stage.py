@@ -11,7 +11,7 @@ from isod.client.blocking import Client
 
 from .daemon import PATIENCE, Daemon, processes_of
 from .line import Line
-from .machine import Machine, Picture, picture
+from .machine import Binding, Machine, Picture, picture
 
 
 class Stage:
@@ -114,7 +114,16 @@ class Stage:
     def until_restored(self) -> None:
         """Wait until no lease is left; then every driver and override is what it was."""
         self.daemon.until(lambda: self.lease_count() == 0, "a lease stays")
-        assert picture(self.machine) == self.before
+        changes = self.changes()
+        assert not changes, "\n".join([str(changes), *self.daemon.log[-20:]])
+
+    def changes(self) -> dict[str, tuple[Binding, Binding]]:
+        """Devices that are not as they were: how they were, and how they are."""
+        now = picture(self.machine)
+        assert now.keys() == self.before.keys()
+        return {
+            name: (before, now[name]) for name, before in self.before.items() if now[name] != before
+        }
 
     def picture(self) -> Picture:
         return picture(self.machine)
@@ -128,7 +137,7 @@ class Stage:
                 self.until_quiet()
                 self.stop()
             assert processes_of(self.folder) == []
-            assert picture(self.machine) == self.before
+            assert not self.changes(), str(self.changes())
         finally:
             self._forget_control()
             if self._daemon is not None:

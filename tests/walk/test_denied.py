@@ -1,0 +1,64 @@
+"""No rule, no device: with an empty policy nothing that touches a device is allowed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from isod.model.method import METHODS
+
+from . import policy
+from .borrowers import OTHER_UID, UID
+from .conftest import Raise, Start
+from .stage import Stage
+
+RULES = policy.NOTHING
+LOOKING = {"hello", "host.info", "host.devices", "host.groups", "lease.list", "rpc.discover"}
+OWN: dict[str, Any] = {"lease": "L1", "secret": "guessed"}
+ACTING: dict[str, tuple[dict[str, Any], str]] = {
+    "lease.acquire": ({}, "denied"),
+    "lease.open": (OWN, "not_found"),
+    "lease.release": (OWN, "not_found"),
+    "lease.get": ({"lease": "L1"}, "not_found"),
+}
+
+
+def test_no_method_is_missing_here() -> None:
+    assert LOOKING | ACTING.keys() == METHODS.keys()
+
+
+@pytest.mark.parametrize("method", ACTING)
+@pytest.mark.parametrize("hand_over", ["iommufd", "group", "nodes", None])
+def test_every_method_is_denied(stage: Stage, method: str, hand_over: str | None) -> None:
+    params, reason = ACTING[method]
+    if method == "lease.acquire":
+        device = f"pci:{stage.machine.device('single')}"
+        params = {"devices": [{"address": device}], "hand_over": hand_over}
+    with stage.line() as line:
+        error = line.ask(method, **params)["error"]
+    assert error["data"]["reason"] == reason
+    assert stage.lease_count() == 0
+
+
+def test_who_is_not_meant_is_denied_whatever_is_leased(raised: Raise, borrower: Start) -> None:
+    """Denied before busy: whoever may not have it does not learn who has it."""
+    if UID == OTHER_UID:
+        pytest.skip("two users need root")
+    stage = raised(rules=policy.NOTHING + policy.rule(uids=[UID]))
+    one, other = borrower(), borrower(uid=OTHER_UID)
+    one.connect(stage)
+    other.connect(stage)
+    single = stage.machine.device("single")
+    one.do("acquire", devices=[single])
+    with stage.line() as line:  # not even root's own programs
+        wanted = [{"address": f"pci:{single}"}]
+        assert line.ask("lease.acquire", devices=wanted)["error"]["data"]["reason"] == "denied"
+
+
+def test_a_policy_with_a_fault_allows_nothing(raised: Raise) -> None:
+    stage = raised(rules=policy.EVERYTHING.replace('effect = "allow"', 'effect = "alow"'))
+    assert any("walk.toml" in line and "effect" in line for line in stage.daemon.log)
+    with stage.line() as line:
+        wanted = [{"address": f"pci:{stage.machine.device('single')}"}]
+        assert line.ask("lease.acquire", devices=wanted)["error"]["data"]["reason"] == "denied"
