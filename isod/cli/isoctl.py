@@ -10,6 +10,7 @@ from isod import __version__
 
 from .command.call import call
 from .command.execute import execute
+from .command.explain import explain
 from .command.lease import acquire, leases, release
 from .command.look import list_devices, show_device
 from .failure import EXIT_CODES
@@ -43,7 +44,7 @@ def isoctl(context: click.Context, socket: Path | None) -> None:
     context.obj = Link(socket)
 
 
-for _command in (list_devices, show_device, acquire, release, leases, call, execute):
+for _command in (list_devices, show_device, explain, acquire, release, leases, call, execute):
     isoctl.add_command(_command)
 
 

@@ -101,13 +101,13 @@ def test_a_refusal_says_what_blocks_and_who_can_fix_it() -> None:
         "devices": ["pci:0000:01:00.0"],
         "holder": {"yours": False, "user": "bob", "since": TWO_HOURS_AGO},
         "errno": None,
-        "hint": "retry with wait",
+        "hint": "try again when it is free",
         "retry": True,
     }
     assert render(refusal_screen("group 12 is leased", data, NOW)).splitlines() == [
         "Refused: group_busy.  group 12 is leased",
         "  01:00.0; held by bob for 2h",
-        "  Who can fix it: the holder.  Retry with wait",
+        "  Who can fix it: the holder.  Try again when it is free",
     ]
 
 

@@ -142,7 +142,7 @@ def test_a_refusal_comes_as_an_exception(talk: Conversation) -> None:
     refused = caught.value
     assert refused.reason is Reason.group_busy
     assert (refused.code, refused.retry) == (1001, True)
-    assert (refused.hint, refused.fixed_by) == ("retry with wait", "the holder")
+    assert (refused.hint, refused.fixed_by) == ("try again when it is free", "the holder")
     assert refused.data["holder"] == {"yours": False}
 
 

@@ -114,7 +114,7 @@ def test_a_refusal_says_who_can_help_and_how() -> None:
                 "reason": "group_busy",
                 "devices": ["pci:0000:01:00.0"],
                 "holder": {"yours": False},
-                "hint": "retry with wait",
+                "hint": "try again when it is free",
                 "retry": True,
                 "fixed_by": "the holder",
             },
