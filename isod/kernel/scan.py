@@ -69,13 +69,14 @@ def _scan_pci(
     root: Path, names: Iterable[str], around: Surroundings, overrides: OverrideReader
 ) -> list[Device]:
     read = overrides(names)
+    place = str(pci_directory(root))
     found = []
     for name in names:
         override = read.get(name)
         if override is None:
             continue
         try:
-            with Directory(pci_directory(root) / name) as directory:
+            with Directory(f"{place}/{name}") as directory:
                 found.append(read_pci_device(directory, around, override))
         except (FileNotFoundError, UnreadableError):
             continue

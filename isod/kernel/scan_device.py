@@ -14,6 +14,7 @@ takes it too before 7.x; see ``overrides``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +40,7 @@ class Surroundings:
 
 def read_pci_device(directory: Directory, around: Surroundings, override: Override) -> Device:
     """Read the PCI device whose directory is open. Raises UnreadableError."""
-    name = directory.path.name
+    name = directory.name
     device_class = hexadecimal(directory.text("class"), 6)
     header_type = _header_type(directory, device_class)
     group = read_group_number(directory)
@@ -64,7 +65,9 @@ def read_pci_device(directory: Directory, around: Surroundings, override: Overri
         bridges=_bridges(directory.path),
         secondary_bus=_secondary_bus(directory, name, device_class, header_type),
         header_type=header_type,
-        physical_function=_pci_address(directory.link("physfn")),
+        physical_function=_pci_address(
+            directory.link("physfn") if directory.has("physfn") else None
+        ),
         virtual_functions=virtual_functions,
         virtual_functions_max=decimal(_optional(directory, "sriov_totalvfs")) or 0,
         cdev=read_cdev(directory),
@@ -79,7 +82,7 @@ def read_pci_device(directory: Directory, around: Surroundings, override: Overri
 def read_other_device(directory: Directory, bus: str) -> Device:
     """Read a device of another bus (a group member that is no PCI device): what every bus has."""
     return Device(
-        address=Address(bus, directory.path.name),
+        address=Address(bus, directory.name),
         generation=directory.generation,
         driver=directory.link("driver"),
         modalias=_optional(directory, "modalias") or "",
@@ -105,7 +108,9 @@ def read_cdev(directory: Directory) -> str | None:
 
     A kernel without CONFIG_VFIO_DEVICE_CDEV has the directory too, but no device number in it.
     """
-    registered = directory.path / "vfio-dev"
+    if not directory.has("vfio-dev"):
+        return None
+    registered = Path(directory.path) / "vfio-dev"
     for name in names_in(registered):
         if (registered / name / "dev").exists():
             return name
@@ -114,7 +119,7 @@ def read_cdev(directory: Directory) -> str | None:
 
 def _optional(directory: Directory, name: str) -> str | None:
     try:
-        return directory.text(name)
+        return directory.text(name) if directory.has(name) else None
     except UnreadableError:
         return None
 
@@ -156,10 +161,10 @@ def _secondary_bus(
     return f"{name.partition(':')[0]}:{number:02x}"
 
 
-def _bridges(path: Path) -> tuple[Address, ...]:
+def _bridges(path: str) -> tuple[Address, ...]:
     """The bridges above, nearest first, from the device's place in the tree of ``/sys/devices``."""
     try:
-        above = path.readlink().parts[:-1]
+        above = os.readlink(path).split("/")[:-1]  # noqa: PTH115 (a path object costs more)
     except OSError:
         return ()
     return tuple(Address.pci(part) for part in reversed(above) if PCI_NAME.fullmatch(part))
@@ -187,9 +192,10 @@ def _virtual_functions(directory: Directory) -> tuple[Address, ...]:
 def _serial(directory: Directory) -> str | None:
     """An NVMe controller's own serial while its driver shows it, else the PCI serial number
     (``serial_number``, readable for root since 6.17)."""
-    for controller in names_in(directory.path / "nvme"):
+    controllers = f"{directory.path}/nvme"
+    for controller in names_in(controllers) if directory.has("nvme") else ():
         try:
-            text = (directory.path / "nvme" / controller / "serial").read_text().strip()
+            text = Path(controllers, controller, "serial").read_text().strip()
         except (OSError, UnicodeDecodeError):
             continue
         if text:

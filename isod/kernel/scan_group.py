@@ -21,12 +21,10 @@ def groups_directory(root: Path) -> Path:
 def scan_group(root: Path, number: int) -> Group | None:
     """Read one group; None when it is gone, or when its reserved regions or members cannot be
     read (a group without known regions must not look like one without firmware mappings)."""
-    path = groups_directory(root) / str(number)
+    path = f"{groups_directory(root)}/{number}"
     try:
         with Directory(path) as directory:
-            members = tuple(
-                sorted(member_address(path / "devices" / name) for name in _members(path))
-            )
+            members = tuple(sorted(member_address(path, name) for name in _members(path)))
             return Group(
                 number=number,
                 generation=directory.generation,
@@ -50,20 +48,20 @@ def scan_groups(root: Path) -> dict[int, Group]:
     return found
 
 
-def member_address(link: Path) -> Address:
+def member_address(group: str, name: str) -> Address:
     """The address of a group's member, whatever bus it is on: none is ever left out."""
-    if PCI_NAME.fullmatch(link.name):
-        return Address.pci(link.name)
+    if PCI_NAME.fullmatch(name):
+        return Address.pci(name)
     try:
-        bus = (link / "subsystem").readlink().name
+        bus = Path(group, "devices", name, "subsystem").readlink().name
     except OSError:
         bus = "unknown"
-    return Address(bus, link.name)
+    return Address(bus, name)
 
 
-def _members(path: Path) -> list[str]:
+def _members(path: str) -> list[str]:
     try:
-        with os.scandir(path / "devices") as entries:
+        with os.scandir(f"{path}/devices") as entries:
             return [entry.name for entry in entries]
     except OSError as error:
         raise UnreadableError(f"{path}/devices: {error.strerror}") from error

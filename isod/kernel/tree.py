@@ -30,15 +30,16 @@ class Directory:
     The last part of the path may be a symbolic link, as all of ``/sys/bus/pci/devices`` are.
     """
 
-    __slots__ = ("descriptor", "path")
+    __slots__ = ("_listing", "descriptor", "path")
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path | str) -> None:
+        self.path = str(path)
+        self._listing: frozenset[str] | None = None
         try:
             self.descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             if error.errno in _GONE:
-                raise FileNotFoundError(error.errno, "no such directory", str(path)) from error
+                raise FileNotFoundError(error.errno, "no such directory", self.path) from error
             raise UnreadableError(f"{path}: {error.strerror}") from error
 
     def __enter__(self) -> Self:
@@ -53,9 +54,21 @@ class Directory:
         os.close(self.descriptor)
 
     @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
     def generation(self) -> int:
         """The directory's inode. kernfs gives every new directory another one."""
         return os.fstat(self.descriptor).st_ino
+
+    def has(self, name: str) -> bool:
+        """Whether the directory held a name when it was first asked: one listing is cheaper than
+        a failed open for each attribute that most devices lack. Raises UnreadableError."""
+        if self._listing is None:
+            self._listing = frozenset(self.names())
+        return name in self._listing
 
     def data(self, name: str, size: int = _ATTRIBUTE_SIZE) -> bytes | None:
         """An attribute's first ``size`` bytes; None when it is not there."""
@@ -100,7 +113,7 @@ class Directory:
             raise UnreadableError(f"{self.path}: {error.strerror}") from error
 
 
-def names_in(path: Path) -> list[str]:
+def names_in(path: Path | str) -> list[str]:
     """What a directory holds, sorted; nothing when it is not there or cannot be read."""
     try:
         with os.scandir(path) as entries:
