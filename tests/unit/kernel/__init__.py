@@ -1,0 +1,1 @@
+"""The parts of the ioctl layer that need no real device."""
