@@ -15,6 +15,7 @@ from isod.kernel.linux.control import control, retried
 from isod.kernel.linux.nodes import node_users
 from isod.kernel.linux.uapi.vfio import VFIO_DEVICE_BIND_IOMMUFD, vfio_device_bind_iommufd
 from isod.kernel.linux.variants import is_vfio_driver
+from isod.kernel.port import Kernel
 from isod.model.address import Address
 from isod.model.host import Device, HostSnapshot
 
@@ -51,7 +52,7 @@ class LinuxHostUnderTest:
     def __init__(self, guest: Guest) -> None:
         self.root = Path("/")
         self.name = f"linux {os.uname().release}"
-        self.kernel = guest.kernel
+        self.kernel: Kernel = guest.kernel
         self._start = guest.start
         self._kernels: list[LinuxKernel] = []
         self._opened: dict[int, str] = {}
