@@ -46,7 +46,13 @@ class Acts:
     def override(self, address: Address) -> str | None:
         """``driver_override`` as it reads now. Raises RefusedError."""
         path = f"{_DEVICES}/{address.name}/driver_override"
-        found = self._helpers.read([path], _OVERRIDE_SECONDS)[path]
+        try:
+            found = self._helpers.read([path], _OVERRIDE_SECONDS)[path]
+        except OSError as error:
+            raise refused_by_kernel(
+                f"cannot read driver_override of {address}: the helper failed",
+                error.errno or errno.EIO,
+            ) from error
         if found is None:
             raise self._stuck(f"reading driver_override of {address}")
         number, text = found

@@ -11,9 +11,9 @@ _SECONDS = 5.0
 _PAUSE_SECONDS = 0.01
 
 
-def wait_for_udev(root: Path, nodes: list[str]) -> bool:
-    """Wait until udev has handled nodes (paths below /dev), for five seconds at most; True when
-    it has, or when there is no udev.
+def wait_for_udev(root: Path, nodes: list[str], seconds: float = _SECONDS) -> bool:
+    """Wait until udev has handled nodes (paths below /dev), a time at most; True when it has, or
+    when there is no udev.
 
     It has when its queue is empty (``/run/udev/queue`` is there while it is not) and its record of
     the node (``/run/udev/data/cMAJOR:MINOR``, written after the rights) is no older than the node:
@@ -21,7 +21,7 @@ def wait_for_udev(root: Path, nodes: list[str]) -> bool:
     """
     if not (root / "run/udev/control").exists():
         return True
-    deadline = monotonic() + _SECONDS
+    deadline = monotonic() + seconds
     while not _settled(root, nodes):
         if monotonic() > deadline:
             return False
