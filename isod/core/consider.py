@@ -15,6 +15,7 @@ from isod.model.request import Acquire
 from .decide import Decision, decide
 from .isolation import groups_of
 from .ledger import Ledger
+from .quota import check_quota
 from .view import hand_overs, holder
 
 
@@ -28,17 +29,26 @@ class Considered:
 
 
 def consider(
-    policy: Policy, snapshot: HostSnapshot, ledger: Ledger, peer: Peer, request: Acquire
+    policy: Policy,
+    snapshot: HostSnapshot,
+    ledger: Ledger,
+    peer: Peer,
+    request: Acquire,
+    *,
+    free: bool = True,
 ) -> Considered:
     """Look the devices up, decide, and see whether they are free. Raises RefusedError.
 
-    The policy comes before the ledger: whoever may not have it does not learn who has it.
+    The policy comes before the ledger: whoever may not have it does not learn who has it. With
+    ``free`` False somebody may have the groups still: who is about to wait for them asks so.
     """
     requested = _requested(snapshot, request)
     groups = groups_of(snapshot, (device.address for device in requested))
     offered = hand_overs(snapshot.features)
     decision = decide(policy, snapshot, peer, request, requested, groups, offered)
-    _check_free(ledger, peer, groups)
+    check_quota(ledger.leases.values(), peer, decision.rules, policy.limits)
+    if free:
+        _check_free(ledger, peer, groups)
     return Considered(requested, groups, decision)
 
 

@@ -27,13 +27,20 @@ _SCRUB_ORDER: tuple[Scrub, ...] = ("off", "try", "require")
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An allowance: the rule that decided (the first requested device's), the merged terms, the
-    hand-over, and per device on a kernel driver that it may be taken."""
+    """An allowance: the rule that decided about each requested device, the terms merged of
+    theirs, and the hand-over. ``rule`` and ``file`` name the first device's."""
 
-    rule: str
+    rules: tuple[Rule, ...]
     terms: Terms
     hand_over: HandOver
-    file: str = ""
+
+    @property
+    def rule(self) -> str:
+        return self.rules[0].name
+
+    @property
+    def file(self) -> str:
+        return self.rules[0].file
 
 
 def merge(terms: Sequence[Terms]) -> Terms:
@@ -114,7 +121,7 @@ def decide(
                 continue
             _judge_sibling(policy, peer, member, hand_over)
     _judge_drivers(policy, snapshot, peer, rules, requested, groups, terms)
-    return Decision(rules[0].name, terms, hand_over, rules[0].file)
+    return Decision(tuple(rules), terms, hand_over)
 
 
 def _allowing_rule(policy: Policy, peer: Peer, device: Device) -> Rule:

@@ -59,7 +59,9 @@ def plan_grant(
     """
     terms, hand_over = decision.terms, decision.hand_over
     names = tuple(GroupName(group.number, group.generation) for group in groups)
-    wanted = {device.address for device in requested}
+    wanted = {
+        device.address: rule.name for device, rule in zip(requested, decision.rules, strict=True)
+    }
     devices: list[LeaseDevice] = []
     looks: list[Step] = []
     binds: list[Step] = []
@@ -75,7 +77,9 @@ def plan_grant(
             binds.extend(steps)
             if steps or not member.is_bridge:
                 devices.append(
-                    _lease_device(member, group.number, member.address in wanted, bool(steps))
+                    _lease_device(
+                        member, group.number, wanted.get(member.address), touched=bool(steps)
+                    )
                 )
         binds.append(Probe(name, hand_over, first.address, full=True))
     warnings: list[str] = []
@@ -167,18 +171,20 @@ def _steps_for(member: Device, is_requested: bool) -> list[Step]:
     return steps
 
 
-def _lease_device(member: Device, group: int, is_requested: bool, touched: bool) -> LeaseDevice:
+def _lease_device(member: Device, group: int, rule: str | None, *, touched: bool) -> LeaseDevice:
+    """``rule`` is None for what nobody asked for."""
     return LeaseDevice(
         address=member.address,
         generation=member.generation,
         group=group,
-        why="requested" if is_requested else "sibling",
+        why="sibling" if rule is None else "requested",
         former_driver=member.driver,
         former_override=member.driver_override,
-        parked=not is_requested and not member.is_bridge,
+        parked=rule is None and not member.is_bridge,
         touched=touched,
         resets_alone=member.resets_alone,
         bridge=member.is_bridge,
+        rule=rule,
     )
 
 

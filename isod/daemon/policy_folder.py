@@ -100,7 +100,6 @@ def _unenforced(table: PolicyTable) -> Iterator[str]:
             ("reset", terms.reset != "if-owned"),
             ("may_take", bool(terms.may_take)),
             ("critical_ok", bool(terms.critical_ok)),
-            ("quota", bool(terms.quota.model_fields_set)),
             ("revoke", bool(terms.revoke.model_fields_set)),
             ("anchor", terms.anchor != ["hold"]),
         ):
@@ -108,7 +107,11 @@ def _unenforced(table: PolicyTable) -> Iterator[str]:
                 yield f"rule {rule.name}: {name}"
     yield from (f"pool {pool.name}: bind" for pool in table.pool if pool.bind == "ahead")
     yield from (f"quirk {quirk.name}" for quirk in table.quirk)
-    yield from (name for name in ("limits", "admin") if getattr(table, name) is not None)
+    if table.limits is not None:
+        enforced = {"leases_per_uid", "waits_per_uid"}
+        yield from (f"limits: {name}" for name in table.limits.model_fields_set - enforced)
+    if table.admin is not None:
+        yield "admin"
 
 
 def _names(rules: Sequence[Rule], pools: Mapping[str, Pool]) -> Iterator[str]:

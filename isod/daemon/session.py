@@ -6,6 +6,7 @@ those that begin an operation are waited for beside the others, so answers come 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -21,7 +22,8 @@ from isod.wire import jsonrpc
 from isod.wire.jsonrpc import Code, Id, Invalid, Notification, Request
 from isod.wire.packet import PacketError, ancillary, check_sendable, unpack_plain
 
-from .gate import Begun, Gate
+from .gate import Gate
+from .grants import Begun
 from .identify import Identity
 from .outcome import Delivery
 
@@ -138,13 +140,24 @@ class Session:
         nursery.start_soon(self._finish, entry, answer, nursery.cancel_scope)
         return None
 
+    async def _outcome(self, begun: Begun) -> Delivery | Refusal:
+        """What came of an operation. The time to wait is for the queue alone: what is under way
+        comes to its end."""
+        with trio.move_on_after(math.inf if begun.wait is None else begun.wait):
+            return await begun.outcome.take()
+        if self._gate.withdraw(begun):
+            assert begun.busy is not None
+            return begun.busy
+        return await begun.outcome.take()
+
     async def _finish(self, entry: Request, begun: Begun, session: trio.CancelScope) -> None:
         """Wait for an operation and send what came of it. Whatever happens here, the copies of
         the fds are closed, the hold among them: an undelivered lease ends by itself. A peer that
         cannot be told ends the session."""
         try:
-            taken = await begun.outcome.take()
+            taken = await self._outcome(begun)
         except BaseException:
+            self._gate.withdraw(begun)
             begun.outcome.drop()
             raise
         finally:
@@ -153,7 +166,7 @@ class Session:
             if isinstance(taken, Refusal):
                 await self._send(jsonrpc.fit(entry.id, jsonrpc.refusal(entry.id, taken)))
                 return
-            result = jsonrpc.result(entry.id, _granted(taken, begun))
+            result = jsonrpc.result(entry.id, _granted(taken))
             if len(result) > PACKET_BYTES:  # the fds stay here, and so the lease ends
                 await self._send(jsonrpc.fit(entry.id, result))
             else:
@@ -165,9 +178,9 @@ class Session:
                 taken.close()
 
 
-def _granted(delivery: Delivery, begun: Begun) -> BaseModel:
+def _granted(delivery: Delivery) -> BaseModel:
     return AcquireResult(
-        lease=view.lease_info(delivery.lease, begun.secret),
+        lease=view.lease_info(delivery.lease, delivery.lease.secret),
         warnings=delivery.lease.warnings,
         fds=view.file_roles(delivery.files),
     )

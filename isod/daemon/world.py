@@ -35,6 +35,7 @@ class World:
         self.policy = Policy()
         self.ledger = Ledger(store.quarantined())
         self.carry_out: Callable[[Effect], None] = _nobody
+        self.on_free: Callable[[], None] = lambda: None
         self._devices: dict[Address, Device] = {}
         self._groups: dict[int, Group] = {}
         self._looks = count(1)
@@ -44,7 +45,8 @@ class World:
 
     def apply(self, event: Event) -> None:
         """Let the ledger take the event and see to its effects, in order."""
-        for effect in self.ledger.apply(event):
+        effects = self.ledger.apply(event)
+        for effect in effects:
             match effect:
                 case Remember(lease=lease):
                     self.store.remember(lease)
@@ -57,6 +59,8 @@ class World:
                     self._announce(effect)
                 case _:
                     self.carry_out(effect)
+        if any(isinstance(effect, Forget) for effect in effects):
+            self.on_free()
 
     def _announce(self, effect: Announce) -> None:
         lease = effect.lease

@@ -35,7 +35,8 @@ class LeaseDevice:
 
     ``touched``: the plan binds or unbinds it, so a roll-back has to put it back; what sat on a vfio
     driver already is left alone until the client may have had it. ``resets_alone``: a scrub can
-    reset it. ``bridge``: taken from a driver, never bound to vfio.
+    reset it. ``bridge``: taken from a driver, never bound to vfio. ``rule``: what allowed a
+    requested device, whose quota it counts against.
     """
 
     address: Address
@@ -49,6 +50,7 @@ class LeaseDevice:
     resets_alone: bool = False
     bridge: bool = False
     cdev: str | None = None
+    rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

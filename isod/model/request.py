@@ -38,6 +38,7 @@ AddressText = Annotated[
     PlainSerializer(str, return_type=str),
     WithJsonSchema({"type": "string", "examples": ["pci:0000:01:00.0"], "maxLength": 80}),
 ]
+Seconds = Annotated[float, Field(ge=0, le=3600, strict=False)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 
 
@@ -80,7 +81,8 @@ class Acquire(Params):
 
     ``hand_over`` defaults to the first that the rule allows. ``iommufd`` "none" adds devices to
     an iommufd that the client has. ``container`` "raw" leaves container and IOMMU set-up to the
-    client. ``memlock`` (bytes) wishes for less than the rule's. A ``key`` makes the call
+    client. ``wait`` is how many seconds to wait, in fair order, for groups that others have.
+    ``memlock`` (bytes) wishes for less than the rule's. A ``key`` makes the call
     idempotent for one uid.
     """
 
@@ -91,6 +93,7 @@ class Acquire(Params):
     iommufd: Literal["new", "none"] = "new"
     container: Literal["ready", "raw"] = "ready"
     anchor: Literal["hold"] = "hold"
+    wait: Seconds = 0.0
     memlock: int | None = Field(default=None, ge=0)
     key: Name | None = None
 

@@ -49,7 +49,7 @@ from isod.model.reason import Reason, Refusal
 from isod.model.step import Bind, Fence, Limit, OpenFile, Restore, Step, Unbind
 from isod.model.terms import Terms
 
-from .build import OWNER, acquire, device, host
+from .build import OWNER, acquire, allow, device, host
 
 HOST: HostSnapshot = host(
     device("01:00.0", 1, "e1000e"),
@@ -154,7 +154,7 @@ class Histories(RuleBasedStateMachine):
             acquire(str(address)),
             [HOST.devices[address]],
             groups,
-            Decision("rule", terms, "iommufd"),
+            Decision((allow(name="rule"),), terms, "iommufd"),
             OWNER,
             None if memlock is None else (self.shell.limit, self.shell.limit),
         )

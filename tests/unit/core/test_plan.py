@@ -13,7 +13,7 @@ from isod.model.host import HostSnapshot
 from isod.model.reason import Reason, RefusedError
 from isod.model.terms import Terms
 
-from .build import OWNER, acquire, at, bridge, device, host
+from .build import OWNER, acquire, allow, at, bridge, device, host
 
 
 def plan(
@@ -23,7 +23,7 @@ def plan(
     request = acquire(*shorts)
     requested = [snapshot.devices[at(short)] for short in shorts]
     groups = groups_of(snapshot, (d.address for d in requested))
-    decision = Decision("rule", terms, terms.hand_over[0])
+    decision = Decision((allow(name="rule"),) * len(shorts), terms, terms.hand_over[0])
     return plan_grant(snapshot, request, requested, groups, decision, OWNER, limit)
 
 

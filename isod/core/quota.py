@@ -1,0 +1,46 @@
+"""How much of a rule a user has already: devices asked for, those of draining leases included."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from isod.model.lease import Lease
+from isod.model.peer import Peer
+from isod.model.policy import Limits, Rule
+from isod.model.reason import Reason, RefusedError
+
+
+def check_quota(leases: Iterable[Lease], peer: Peer, rules: Iterable[Rule], limits: Limits) -> None:
+    """See whether one more lease with one device under each of ``rules`` is within the quotas.
+
+    A rule's ``devices`` counts what this uid has under it, ``total`` what all have; ``[limits]``
+    bounds a uid's leases. Raises RefusedError.
+    """
+    wanted = Counter(rule.name for rule in rules)
+    by_name = {rule.name: rule for rule in rules}
+    mine: Counter[str] = Counter()
+    everybodys: Counter[str] = Counter()
+    my_leases = 0
+    for lease in leases:
+        names = [device.rule for device in lease.devices if device.rule is not None]
+        everybodys.update(names)
+        if lease.owner.uid == peer.uid:
+            mine.update(names)
+            my_leases += 1
+    if my_leases >= limits.leases_per_uid:
+        raise RefusedError(
+            Reason.quota, f"you have {my_leases} leases, the most that one user may have"
+        )
+    for name, count in wanted.items():
+        quota = by_name[name].terms.quota
+        for limit, had, whose in (
+            (quota.devices, mine[name], "you have"),
+            (quota.total, everybodys[name], "all together have"),
+        ):
+            if limit is not None and had + count > limit:
+                raise RefusedError(
+                    Reason.quota,
+                    f"rule {name} allows {limit} devices: {whose} {had}, asked for {count} more",
+                    rule=name,
+                )

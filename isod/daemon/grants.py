@@ -1,0 +1,194 @@
+"""Acquire and explain: from a request to a lease in preparation, or a place in the queue."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from isod.core import view
+from isod.core.consider import Considered, consider
+from isod.core.explain import planned_steps
+from isod.core.isolation import groups_of
+from isod.core.plan import Plan, plan_grant
+from isod.core.queue import Queue
+from isod.model import reply
+from isod.model.event import Granted
+from isod.model.lease import Lease, Owner
+from isod.model.reason import Reason, Refusal, RefusedError
+from isod.model.request import Acquire
+from isod.wire import jsonrpc
+
+from .identify import Identity
+from .outcome import Outcome
+from .world import World
+
+
+@dataclass(eq=False, slots=True)
+class Begun:
+    """An operation that was begun: the answer comes with ``outcome``. While it is queued it waits
+    for groups, for at most ``wait`` seconds; ``busy`` is what it is told then."""
+
+    outcome: Outcome
+    wait: float | None = None
+    busy: Refusal | None = None
+
+
+@dataclass(eq=False, slots=True)
+class _Ticket:
+    who: Identity
+    params: Acquire
+    begun: Begun = field(default_factory=lambda: Begun(Outcome()))
+
+
+class Grants:
+    """The way to a lease. ``outcomes`` is where the executor finds who waits for which lease."""
+
+    def __init__(
+        self, world: World, outcomes: dict[str, Outcome], clock: Callable[[], float]
+    ) -> None:
+        self._world = world
+        self._outcomes = outcomes
+        self._clock = clock
+        self._queue: Queue[_Ticket] = Queue()
+        self._tickets: dict[Begun, _Ticket] = {}
+        world.on_free = self._serve_queue
+
+    def acquire(self, who: Identity, params: Acquire) -> reply.AcquireResult | Begun:
+        """Begin a lease, or queue for it. Raises RefusedError."""
+        if params.key is not None:
+            held = self._world.ledger.find_key(who.peer.uid, params.key)
+            if held is not None:
+                return _again(held, params, who)
+        try:
+            self._check_queue(params)
+            return self._begin(who, params, Begun(Outcome()))
+        except RefusedError as error:
+            if params.wait <= 0 or error.refusal.reason is not Reason.group_busy:
+                raise
+            return self._join(who, params, error.refusal)
+
+    def explain(self, who: Identity, params: Acquire) -> reply.ExplainResult:
+        """The decision and the plan; nothing is opened, changed or counted."""
+        as_of = reply.AsOf(snapshot=self._world.snapshot.sequence, policy=self._world.policy.number)
+        try:
+            self._check_queue(params)
+            considered, plan, _, _ = self._consider(who, params)
+        except RefusedError as error:
+            refused = jsonrpc.refusal_object(error.refusal)
+            return reply.ExplainResult(allowed=False, refusal=refused, as_of=as_of)
+        decision = considered.decision
+        return reply.ExplainResult(
+            allowed=True,
+            decision=reply.DecisionInfo(
+                rule=decision.rule,
+                file=decision.file,
+                hand_over=decision.hand_over,
+                memlock=decision.terms.memlock,
+                scrub=decision.terms.scrub,
+            ),
+            plan=planned_steps(plan),
+            devices=tuple(view.leased_device(device) for device in plan.devices),
+            warnings=plan.warnings,
+            as_of=as_of,
+        )
+
+    def withdraw(self, begun: Begun) -> bool:
+        """Give up waiting; False if the operation is not queued (any more)."""
+        ticket = self._tickets.pop(begun, None)
+        if ticket is None:
+            return False
+        self._queue.leave(ticket)
+        self._serve_queue()  # who waited behind it may have waited for it alone
+        return True
+
+    # --- the grant ------------------------------------------------------------------------------
+
+    def _consider(
+        self, who: Identity, params: Acquire
+    ) -> tuple[Considered, Plan, Owner, tuple[int, int] | None]:
+        """What acquire runs and explain shows, from the same facts."""
+        world, peer = self._world, who.peer
+        considered = consider(world.policy, world.snapshot, world.ledger, peer, params)
+        decision = considered.decision
+        owner = Owner(peer.uid, peer.pid, who.started, peer.unit, cgroup=peer.cgroup)
+        limit = who.memlock() if decision.terms.memlock is not None else None
+        plan = plan_grant(
+            world.snapshot,
+            params,
+            considered.requested,
+            considered.groups,
+            decision,
+            owner,
+            limit,
+        )
+        return considered, plan, owner, limit
+
+    def _begin(self, who: Identity, params: Acquire, begun: Begun) -> Begun:
+        considered, plan, owner, limit = self._consider(who, params)
+        decision = considered.decision
+        lease = Lease(
+            id=f"L{self._world.store.next_number()}",
+            secret=secrets.token_urlsafe(24),
+            owner=owner,
+            rule=decision.rule,
+            hand_over=decision.hand_over,
+            terms=decision.terms,
+            devices=plan.devices,
+            groups=plan.groups,
+            plan=plan.steps,
+            granted_at=self._clock(),
+            key=params.key,
+            former_limit=limit,
+            warnings=plan.warnings,
+        )
+        self._outcomes[lease.id] = begun.outcome
+        self._world.apply(Granted(lease))
+        return begun
+
+    # --- the queue ------------------------------------------------------------------------------
+
+    def _groups(self, params: Acquire) -> frozenset[int]:
+        addresses = (wanted.address for wanted in params.devices)
+        return frozenset(group.number for group in groups_of(self._world.snapshot, addresses))
+
+    def _check_queue(self, params: Acquire) -> None:
+        """Whoever came before and waits comes first."""
+        contested = self._groups(params) & self._queue.wanted()
+        if contested:
+            numbers = ", ".join(map(str, sorted(contested)))
+            raise RefusedError(Reason.group_busy, f"others wait for group {numbers}")
+
+    def _join(self, who: Identity, params: Acquire, busy: Refusal) -> Begun:
+        """Queue behind the others. The policy is asked now, and again when it is their turn."""
+        world, uid = self._world, who.peer.uid
+        consider(world.policy, world.snapshot, world.ledger, who.peer, params, free=False)
+        if self._queue.count(uid) >= world.policy.limits.waits_per_uid:
+            raise RefusedError(Reason.quota, "you have as many requests waiting as one user may")
+        ticket = _Ticket(who, params)
+        ticket.begun.wait, ticket.begun.busy = params.wait, busy
+        self._tickets[ticket.begun] = ticket
+        self._queue.join(ticket, uid, self._groups(params))
+        return ticket.begun
+
+    def _serve_queue(self) -> None:
+        """Something became free: whose turn it is begins."""
+        for ticket in self._queue.ready(lambda group: self._world.ledger.owner_of(group) is None):
+            del self._tickets[ticket.begun]
+            try:
+                self._begin(ticket.who, ticket.params, ticket.begun)
+            except RefusedError as error:
+                ticket.begun.outcome.set(error.refusal)
+
+
+def _again(lease: Lease, params: Acquire, who: Identity) -> reply.AcquireResult:
+    """An acquire with the key of a lease that stands: the same lease answers, without fds.
+
+    Its secret goes to whom it went before only: the same user in the same cgroup.
+    """
+    if {wanted.address for wanted in params.devices} != set(lease.requested):
+        raise RefusedError(
+            Reason.terms, f"the key {params.key!r} belongs to lease {lease.id}, of other devices"
+        )
+    secret = lease.secret if who.peer.cgroup == lease.owner.cgroup else None
+    return reply.AcquireResult(lease=view.lease_info(lease, secret), warnings=lease.warnings)

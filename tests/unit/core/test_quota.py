@@ -1,0 +1,57 @@
+"""Quotas: per rule and user, over all, and leases as such."""
+
+from __future__ import annotations
+
+import pytest
+
+from isod.core.quota import check_quota
+from isod.model.lease import Lease, LeaseDevice, Owner, State
+from isod.model.policy import Limits
+from isod.model.reason import Reason, RefusedError
+from isod.model.terms import Quota, Terms
+
+from .build import ALICE, BOB, allow, at
+
+TWO = allow(name="two", quota=Quota(devices=2, total=3))
+
+
+def lease(uid: int, devices: int, rule: str = "two", state: State = State.leased) -> Lease:
+    held = tuple(
+        LeaseDevice(at(f"0{n}:00.0"), 1, n, "requested", rule=rule) for n in range(devices)
+    )
+    return Lease("L1", "s", Owner(uid, 1, 1), rule, "iommufd", Terms(), held, (), (), state)
+
+
+def refused(*leases: Lease, asked: int = 1, limits: Limits | None = None) -> str:
+    with pytest.raises(RefusedError) as caught:
+        check_quota(leases, ALICE, [TWO] * asked, limits or Limits())
+    assert caught.value.refusal.reason is Reason.quota
+    return caught.value.refusal.message
+
+
+def test_within_the_quota_nothing_is_said() -> None:
+    check_quota([lease(ALICE.uid, 1)], ALICE, [TWO], Limits())
+
+
+def test_a_user_has_a_share() -> None:
+    assert "you have 2" in refused(lease(ALICE.uid, 2))
+    assert "asked for 3 more" in refused(asked=3)
+
+
+def test_draining_leases_count() -> None:
+    assert "you have 2" in refused(lease(ALICE.uid, 2, state=State.draining))
+
+
+def test_all_together_have_a_share() -> None:
+    assert "all together have 3" in refused(lease(BOB.uid, 3))
+    check_quota([lease(BOB.uid, 2)], ALICE, [TWO], Limits())
+
+
+def test_another_rules_devices_do_not_count() -> None:
+    check_quota([lease(ALICE.uid, 5, rule="other")], ALICE, [TWO], Limits())
+
+
+def test_leases_are_bounded_per_user() -> None:
+    limits = Limits(leases_per_uid=1)
+    assert "1 leases" in refused(lease(ALICE.uid, 0), limits=limits)
+    check_quota([lease(BOB.uid, 0)], ALICE, [TWO], limits)
