@@ -103,6 +103,7 @@ def acquire(
     hand_over: HandOver | None,
     iommufd: Literal["new", "none"],
     container: Literal["ready", "raw"],
+    wait: float,
     memlock: int | None,
     key: str | None,
 ) -> Exchange[Grant]:
@@ -112,6 +113,7 @@ def acquire(
         hand_over=hand_over,
         iommufd=iommufd,
         container=container,
+        wait=wait,
         memlock=memlock,
         key=key,
     )

@@ -59,6 +59,7 @@ def execute(
     devices: tuple[Address, ...],
     hand_over: HandOver | None,
     container: Literal["ready", "raw"] | None,
+    wait: float,
     key: str | None,
     qemu: bool,
     qemu_device_options: tuple[str, ...],
@@ -114,7 +115,7 @@ def execute(
         if qemu:
             hand_over = qemu_hand_over(devices, hand_over, client.greeting.features)
         lease = client.acquire(
-            devices, hand_over=hand_over, container=container or "ready", key=key
+            devices, hand_over=hand_over, container=container or "ready", wait=wait, key=key
         )
         with lease:
             require_files(lease, as_json=as_json)

@@ -30,6 +30,7 @@ def explain(
     devices: tuple[Address, ...],
     hand_over: HandOver | None,
     container: Literal["ready", "raw"] | None,
+    wait: float,
     key: str | None,
     as_json: bool,
 ) -> None:
@@ -40,6 +41,7 @@ def explain(
       isoctl explain -d 01:00.0
       isoctl explain -d 01:00.0 --hand-over nodes --json
     """
+    del wait  # explain tells how things are now
     params: dict[str, object] = {"devices": [{"address": str(address)} for address in devices]}
     for name, value in (("hand_over", hand_over), ("container", container), ("key", key)):
         if value is not None:

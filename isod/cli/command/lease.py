@@ -46,6 +46,7 @@ def acquire(
     hand_over: HandOver | None,
     container: Literal["ready", "raw"] | None,
     iommufd: Literal["new", "none"],
+    wait: float,
     key: str | None,
     as_json: bool,
 ) -> None:
@@ -62,7 +63,12 @@ def acquire(
     """
     with link.connect(as_json=as_json) as client:
         lease = client.acquire(
-            devices, hand_over=hand_over, iommufd=iommufd, container=container or "ready", key=key
+            devices,
+            hand_over=hand_over,
+            iommufd=iommufd,
+            container=container or "ready",
+            wait=wait,
+            key=key,
         )
         with lease, ending_signals() as signals:
             if as_json:

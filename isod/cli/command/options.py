@@ -61,6 +61,13 @@ def grant_options(command: Command) -> Command:
             help="Ask again with the same KEY to get the same lease.",
         ),
         click.option(
+            "--wait",
+            type=click.FloatRange(0, 3600),
+            default=0.0,
+            metavar="SECONDS",
+            help="Wait so long for devices that others have; first come, first served.",
+        ),
+        click.option(
             "--container",
             type=click.Choice(["ready", "raw"]),
             help="For group: whether isod sets up container and IOMMU.  [default: ready]",
