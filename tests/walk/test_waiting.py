@@ -1,4 +1,4 @@
-"""Waiting for what others have: in fair order, for as long as one likes, without losing anything."""
+"""Waiting for what others have: in fair order, as long as one likes, without losing anything."""
 
 from __future__ import annotations
 
