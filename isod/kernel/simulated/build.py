@@ -52,6 +52,8 @@ def build(directory: Path, host: SimulatedHost) -> None:
     for slot, address in host.slots.items():
         (tree.slots / slot).mkdir()
         (tree.slots / slot / "address").write_text(full(address) + "\n")
+        if any(full(address).startswith(place) for place in host.machine.slot_resets):
+            (tree.slots / slot / "module").symlink_to("../../../../module/pciehp")
     # Last, since it is what makes the directory a host.
     machine.save(tree.machine)
 
