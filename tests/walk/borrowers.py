@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -22,6 +23,7 @@ from .stage import Stage
 PATIENCE = 30.0
 UID = 65534 if os.geteuid() == 0 else os.geteuid()
 OTHER_UID = 65533 if os.geteuid() == 0 else os.geteuid()
+_VFIO = re.compile(r"/opens/\d+/|/dev/vfio/(\d|noiommu|devices)|vfio-device")
 _PROGRAM = Path(__file__).with_name("borrower_process.py")
 
 
@@ -76,6 +78,15 @@ class Borrower:
             self.wait()
             return None
         return lines
+
+    def vfio_files(self) -> list[str]:
+        """The groups and devices that it has open, looked at from outside; none when it died."""
+        found = []
+        with suppress(FileNotFoundError):
+            for place in Path(f"/proc/{self.pid}/fd").iterdir():
+                with suppress(FileNotFoundError):
+                    found.append(str(place.readlink()))
+        return [target for target in found if _VFIO.search(target)]
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone with all that it had open."""

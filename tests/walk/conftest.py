@@ -15,6 +15,7 @@ from tests.lab.selection import guest_here
 from . import policy
 from .borrowers import Borrower, Borrowers, borrowers_ready
 from .machine import LinuxMachine, Machine, Shape, SimulatedMachine
+from .moments import SEED
 from .stage import Stage
 
 _SHAPES: dict[Shape, str] = {
@@ -73,3 +74,8 @@ def raised() -> Iterator[Raise]:
             return stage
 
         yield raise_stage
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The seed, so that a run can be had again."""
+    terminalreporter.write_line(f"walks: ISOD_SEED={SEED} repeats this run's moments")

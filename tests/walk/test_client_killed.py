@@ -1,0 +1,83 @@
+"""SIGKILL of the client at any moment: every time all is freed and every driver is back.
+
+Two hundred moments: lines of the client's own program, from before it connects until after its
+last word, and words of the daemon's log, so that it dies with an unread reply, with files that it
+has not bound yet, with fresh files under way, or while isod is on the way back.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from .borrowers import Borrowers
+from .conftest import Start
+from .moments import drawn
+from .scripts import scripts
+from .stage import Stage
+
+LINES = 40
+ASKED = 10
+
+
+@pytest.mark.parametrize("name", ["iommufd", "reopened", "group", "nodes"])
+def test_at_a_line_of_its_program(stage: Stage, borrowers: Borrowers, name: str) -> None:
+    script = scripts(stage)[name]
+    with borrowers.start() as whole:
+        lines = whole.perform(script)
+    assert lines is not None
+    assert lines > 500, "the client ran without being traced"
+    stage.until_quiet()
+    for moment in drawn(name, LINES, lines):
+        print(f"{name}: killed at line {moment} of {lines}")
+        with borrowers.start() as client:
+            assert client.perform(script, moment) is None
+        stage.until_quiet()
+
+
+@pytest.mark.parametrize("hand_over", ["iommufd", "group"])
+def test_with_an_unread_reply(stage: Stage, borrowers: Borrowers, hand_over: str) -> None:
+    pair = stage.machine.device("pair")
+    for _ in range(ASKED):
+        with borrowers.start() as client:
+            client.connect(stage)
+            said = len(stage.daemon.log)
+            client.do("ask", devices=[pair], hand_over=hand_over)
+            stage.daemon.wait_for("lease.granted", after=said)
+            client.kill()
+        stage.until_quiet()
+
+
+def test_between_hand_over_and_bind(stage: Stage, borrowers: Borrowers) -> None:
+    pair, sibling = stage.machine.device("pair"), stage.machine.device("sibling")
+    for _ in range(ASKED):
+        with borrowers.start() as client:
+            client.connect(stage)
+            client.do("acquire", devices=[pair, sibling], hand_over="iommufd")
+            client.kill()
+        stage.until_quiet()
+
+
+def test_while_its_lease_drains(stage: Stage, borrowers: Borrowers) -> None:
+    for _ in range(ASKED):
+        with borrowers.start() as client:
+            client.connect(stage)
+            client.do("acquire", devices=[stage.machine.device("pair")], hand_over="iommufd")
+            client.do("use", what="bind")
+            said = len(stage.daemon.log)
+            client.do("release_only")
+            stage.daemon.wait_for("lease.in_use", after=said)
+            client.kill()
+        stage.until_quiet()
+
+
+def test_another_lease_does_not_notice(stage: Stage, borrower: Start) -> None:
+    steady, dying = borrower(), borrower()
+    steady.connect(stage)
+    steady.do("acquire", devices=[stage.machine.device("single")], hand_over="iommufd")
+    steady.do("use", what="bind")
+    dying.connect(stage)
+    dying.do("acquire", devices=[stage.machine.device("pair")], hand_over="iommufd")
+    dying.kill()
+    stage.daemon.until(lambda: stage.lease_count() == 1, "the dead one's lease stays")
+    steady.do("use", what="attach")
+    assert stage.group_state(stage.machine.device("single")) == "leased"
