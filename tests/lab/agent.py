@@ -68,7 +68,7 @@ def _find_port() -> Path:
 def prepare() -> None:
     """What the initial process of the guest leaves undone."""
     for module in MODULES:
-        subprocess.run(["modprobe", module], check=False)
+        subprocess.run(["modprobe", "-q", module], check=False)
     # The host's home may be unreadable, and nothing of the host's should be read anyway.
     home = Path("/run/isod-lab-home")
     home.mkdir(exist_ok=True)

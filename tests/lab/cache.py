@@ -6,9 +6,11 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 CACHE_VARIABLE = "ISOD_LAB_CACHE"
 
@@ -46,6 +48,43 @@ def locked(name: str) -> Iterator[None]:
             say(f"another run is making {name}: waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def guest_slot(stopped: threading.Event) -> Iterator[bool]:
+    """One of the machine's few slots for guests, whichever run they belong to.
+
+    Guests in software emulation that share a core with too many others lose their timers and
+    then their tests. Yields false if *stopped* came first.
+    """
+    directory = cache_directory() / "locks"
+    directory.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        handles = [stack.enter_context(open(path, "w")) for path in _slot_files(directory)]
+        while not stopped.is_set():
+            if any(_try_lock(handle) for handle in handles):
+                yield True
+                return
+            # No event tells that somebody else's lock is free without also waiting for just it.
+            stopped.wait(0.5)
+        yield False
+
+
+def guest_limit() -> int:
+    """How many guests run at a time: two even on a small machine, so that one can boot."""
+    return int(os.environ.get("ISOD_LAB_GUESTS") or max(2, (os.cpu_count() or 1) // 2))
+
+
+def _slot_files(directory: Path) -> list[Path]:
+    return [directory / f"guest-{number}" for number in range(guest_limit())]
+
+
+def _try_lock(handle: TextIO) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def make_entry(entry: Path, make: Callable[[Path], None]) -> Path:

@@ -58,6 +58,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "lab(kernels, topology, limit, guest): runs on a real kernel inside a guest"
+    )
     if guest_here() is None:
         config.pluginmanager.register(Outer(config), "isod-lab-outer")
 

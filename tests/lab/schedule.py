@@ -3,7 +3,6 @@
 Whoever waits for a test takes its news from the mailbox; there is exactly one *end* per test.
 """
 
-import os
 import queue
 import threading
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 from tests.lab.accelerator import kvm_works
 from tests.lab.boot import Guest, GuestError, Machine
+from tests.lab.cache import guest_limit, guest_slot
 from tests.lab.kernels import BUILT, cached_kernel, ensure_kernel
 from tests.lab.protocol import Event
 from tests.lab.qemu import require_qemu
@@ -108,10 +108,8 @@ class Schedule:
         }
         self._guests: set[Guest] = set()
         self._lock = threading.Lock()
-        self._stopped = False
-        self._pool = ThreadPoolExecutor(
-            max_workers=int(os.environ.get("ISOD_LAB_GUESTS", "2")), thread_name_prefix="lab-guest"
-        )
+        self._stopped = threading.Event()
+        self._pool = ThreadPoolExecutor(max_workers=guest_limit(), thread_name_prefix="lab-guest")
 
     def start(self) -> None:
         for group in self.groups:
@@ -122,7 +120,7 @@ class Schedule:
 
     def stop(self) -> None:
         with self._lock:
-            self._stopped = True
+            self._stopped.set()
             guests = list(self._guests)
         for guest in guests:
             guest.end()
@@ -135,7 +133,9 @@ class Schedule:
             kernel = cached_kernel(group.name.kernel) or ensure_kernel(group.name.kernel)
             topology = TOPOLOGIES[group.name.topology]
             machine = Machine(kernel, topology, use_kvm=kvm_works(kernel))
-            self._follow(run, group, machine)
+            with guest_slot(self._stopped) as free:
+                if free:
+                    self._follow(run, group, machine)
         # The thread's end is nobody's news: whatever goes wrong must reach the waiting tests.
         except BaseException as error:
             run.fail(f"could not be run: {type(error).__name__}: {error}")
@@ -144,7 +144,7 @@ class Schedule:
     def _follow(self, run: GroupRun, group: Group, machine: Machine) -> None:
         guest = Guest(machine)
         with self._lock:
-            if not self._stopped:
+            if not self._stopped.is_set():
                 self._guests.add(guest)
         try:
             if guest in self._guests:

@@ -34,7 +34,7 @@ import threading
 
 @pytest.mark.lab(kernels=("7.2",), limit=15)
 def test_hangs():
-    os.write(os.open("/dev/kmsg", os.O_WRONLY), b"<2>the last words")
+    os.write(os.open("/dev/kmsg", os.O_WRONLY), b"<2>the last words\\n")
     threading.Event().wait()
 """
 
