@@ -14,11 +14,13 @@ from isod.model.address import Address
 from isod.model.host import Device, HostSnapshot
 from isod.model.reset import ResetSet
 
-# Hotplug drivers with a ``reset_slot`` (drivers/pci/hotplug; acpiphp and shpchp have none).
-RESETTING_SLOT_DRIVERS = frozenset({"pciehp", "pnv_php"})
+# The one hotplug driver of common machines that has a ``reset_slot`` (drivers/pci/hotplug; acpiphp
+# and shpchp have none). It runs on a port, and its slot is the port's whole bus.
+_RESETTING_DRIVER = "pciehp"
 
 # From here on a pciehp slot covers all devices of its bus (PCI_SLOT_ALL_DEVICES in pci_slot.c),
-# before only device 0: functions with ARI numbers past 7 were in no slot.
+# before only device 0: functions with ARI numbers past 7 were in no slot. Some stable kernels
+# have it, too; that cannot be seen.
 _WHOLE_BUS_SLOTS = (7, 1)
 
 
@@ -29,47 +31,41 @@ class ResetSets:
         self._devices = snapshot.devices
         self._whole_bus_slots = _release(snapshot.features.kernel) >= _WHOLE_BUS_SLOTS
         self._buses: dict[str, list[Device]] = {}
-        self._bridged: set[str] = set()
+        self._bridges: dict[str, Device] = {}
         for device in snapshot.devices.values():
             if device.address.bus != "pci":
                 continue
             self._buses.setdefault(device.address.pci_bus, []).append(device)
             if device.secondary_bus is not None:
-                self._bridged.add(device.secondary_bus)
+                self._bridges[device.secondary_bus] = device
 
     def of(self, address: Address) -> ResetSet | None:
         """The set that a hot reset of this device hits; None: there is no hot reset (ENODEV)."""
         device = self._devices.get(address)
         if device is None or address.bus != "pci":
             return None
-        slot = self._resetting_slot(device)
-        if slot is not None:
-            here = [
-                other
-                for other in self._buses[address.pci_bus]
-                if self._resetting_slot(other) == slot
-            ]
-            return ResetSet("slot", _sorted(self._with_all_below(here)))
-        if address.pci_bus not in self._bridged:
+        here = self._buses[address.pci_bus]
+        if self._in_resetting_slot(device):
+            together = (other for other in here if self._in_resetting_slot(other))
+            return ResetSet("slot", _sorted(self._with_all_below(together)))
+        if address.pci_bus not in self._bridges:
             return None
-        return ResetSet("bus", _sorted(self._with_all_below(self._buses[address.pci_bus])))
+        return ResetSet("bus", _sorted(self._with_all_below(here)))
 
     def device_set(self, device: Device) -> str:
         """A name for the device set that vfio counts a function to (vfio_pci_core.c,
         vfio_pci_core_register_device): itself on a root bus and for virtual functions, else its
         slot if that can be reset, else its bus. A reset wants all functions in one."""
         address = device.address
-        if device.is_virtual_function or address.pci_bus not in self._bridged:
+        if device.is_virtual_function or address.pci_bus not in self._bridges:
             return address.name
-        slot = self._resetting_slot(device)
-        return address.pci_bus if slot is None else f"{address.pci_bus} slot {slot}"
+        return f"{address.pci_bus} slot" if self._in_resetting_slot(device) else address.pci_bus
 
-    def _resetting_slot(self, device: Device) -> str | None:
-        if device.slot is None or device.slot_driver not in RESETTING_SLOT_DRIVERS:
-            return None
-        if not self._whole_bus_slots and not device.address.name.split(":")[2].startswith("00."):
-            return None
-        return device.slot
+    def _in_resetting_slot(self, device: Device) -> bool:
+        port = self._bridges.get(device.address.pci_bus)
+        if port is None or port.hotplug_driver != _RESETTING_DRIVER:
+            return False
+        return self._whole_bus_slots or device.address.pci_slot.endswith(":00")
 
     def _with_all_below(
         self, here: Iterable[Device], above: frozenset[str] = frozenset()

@@ -16,7 +16,6 @@ from isod.model.host import Device, Features, Group, HostSnapshot
 from .overrides import OverrideReader, plain_reader
 from .scan_device import NOIOMMU_GROUP, Surroundings, read_other_device, read_pci_device
 from .scan_group import groups_directory, scan_group, scan_groups
-from .scan_slot import scan_slots
 from .tree import PCI_NAME, Directory, UnreadableError, names_in
 
 __all__ = ["pci_directory", "scan_device", "scan_group", "scan_host"]
@@ -35,7 +34,7 @@ def scan_host(
 ) -> HostSnapshot:
     """Read every PCI device, every IOMMU group and the groups' members on other buses."""
     groups = scan_groups(root)
-    around = Surroundings(scan_slots(root), _noiommu_groups(groups.values()))
+    around = Surroundings(_slots(root), _hotplug_ports(root), _noiommu_groups(groups.values()))
     names = [name for name in names_in(pci_directory(root)) if PCI_NAME.fullmatch(name)]
     found = _scan_pci(root, names, around, overrides or plain_reader(root))
     devices = {device.address: device for device in found}
@@ -61,7 +60,9 @@ def scan_device(
     except (FileNotFoundError, UnreadableError):
         return None
     group = scan_group(root, int(link)) if link is not None and link.isdecimal() else None
-    around = Surroundings(scan_slots(root), _noiommu_groups([] if group is None else [group]))
+    around = Surroundings(
+        _slots(root), _hotplug_ports(root), _noiommu_groups([] if group is None else [group])
+    )
     found = _scan_pci(root, [address.name], around, overrides or plain_reader(root))
     return found[0] if found else None
 
@@ -100,3 +101,28 @@ def _scan_other(root: Path, address: Address, group: int | None) -> Device | Non
 
 def _noiommu_groups(groups: Iterable[Group]) -> frozenset[int]:
     return frozenset(group.number for group in groups if group.name == NOIOMMU_GROUP)
+
+
+def _slots(root: Path) -> dict[str, str]:
+    """Names of physical slots by ``DDDD:BB:SS`` (``/sys/bus/pci/slots/NAME/address``)."""
+    found = {}
+    for name in names_in(root / "sys" / "bus" / "pci" / "slots"):
+        try:
+            with Directory(root / "sys" / "bus" / "pci" / "slots" / name) as directory:
+                address = directory.text("address")
+        except (FileNotFoundError, UnreadableError):
+            continue
+        if address is not None and address.count(":") == 2:
+            found[address] = name
+    return found
+
+
+def _hotplug_ports(root: Path) -> frozenset[str]:
+    """The ports whose hot-plug service (``BDF:pcie004``) is bound to pciehp.
+
+    A slot's own directory does not tell who runs it: its link ``module`` lacks where the driver is
+    built in, since sysfs shows built-in modules after slots were made (seen on 6.12 and 7.2).
+    """
+    services = names_in(root / "sys" / "bus" / "pci_express" / "drivers" / "pciehp")
+    ports = (name.rpartition(":")[0] for name in services)
+    return frozenset(port for port in ports if PCI_NAME.fullmatch(port))

@@ -15,14 +15,15 @@ takes it too before 7.x; see ``overrides``.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from isod.model.address import Address
 from isod.model.host import Device
 
 from .overrides import Override
-from .scan_slot import Slots
 from .tree import PCI_NAME, Directory, UnreadableError, decimal, hexadecimal, names_in
 
 NOIOMMU_GROUP = "vfio-noiommu"
@@ -31,9 +32,11 @@ _HEADER_TYPE = 0x0E
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a device's own directory does not say: slots, groups without an IOMMU."""
+    """What a device's own directory does not say: names of slots, ports on which pciehp runs,
+    groups without an IOMMU."""
 
-    slots: Slots = field(default_factory=Slots)
+    slots: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    hotplug_ports: frozenset[str] = frozenset()
     noiommu_groups: frozenset[int] = frozenset()
 
 
@@ -44,7 +47,6 @@ def read_pci_device(directory: Directory, around: Surroundings, override: Overri
     header_type = _header_type(directory, device_class)
     group = read_group_number(directory)
     virtual_functions = _virtual_functions(directory)
-    slot, slot_driver = around.slots.of(name)
     return Device(
         address=Address.pci(name),
         generation=directory.generation,
@@ -61,8 +63,8 @@ def read_pci_device(directory: Directory, around: Surroundings, override: Overri
         numa_node=_node(decimal(_optional(directory, "numa_node"))),
         reset_methods=tuple((_optional(directory, "reset_method") or "").split()),
         enabled=decimal(_optional(directory, "enable")),
-        slot=slot,
-        slot_driver=slot_driver,
+        slot=around.slots.get(name.rpartition(".")[0]),
+        hotplug_driver="pciehp" if name in around.hotplug_ports else None,
         bridges=_bridges(directory.path),
         secondary_bus=_secondary_bus(directory, name, device_class, header_type),
         header_type=header_type,

@@ -36,8 +36,9 @@ class Device:
     ``generation`` is the inode of its sysfs directory: an address that was removed and added
     again is another device. ``device_class`` is the 24-bit class code in hex ("020000").
     ``bridges`` are the bridges above it, nearest first. ``slot`` is the name of the physical slot
-    (``/sys/bus/pci/slots``), ``slot_driver`` the hotplug driver that runs it. ``cdev`` is the name
-    under ``/dev/vfio/devices``. ``driver_override`` is None when unset (sysfs prints "(null)").
+    (``/sys/bus/pci/slots``). Of a port ``hotplug_driver`` is "pciehp" if that runs the slot on the
+    bus below. ``cdev`` is the name under ``/dev/vfio/devices``. ``driver_override`` is None when
+    unset (sysfs prints "(null)").
     ``unsettled`` says that the driver core holds the device's lock (an unbind that waits for a
     client, a slow probe): ``driver`` reads as None while an unbind is under way, since
     drivers/base/dd.c removes the link first, and before 7.x ``driver_override`` cannot be read at
@@ -60,7 +61,7 @@ class Device:
     reset_methods: tuple[str, ...] = ()
     enabled: int | None = None
     slot: str | None = None
-    slot_driver: str | None = None
+    hotplug_driver: str | None = None
     bridges: tuple[Address, ...] = ()
     secondary_bus: str | None = None
     header_type: int | None = None

@@ -48,12 +48,11 @@ def build(directory: Path, host: SimulatedHost) -> None:
     for name in machine.drivers:
         (tree.drivers / name).mkdir()
     _write_groups(tree, host)
+    _write_hotplug_ports(tree, host)
     _write_devices(tree, host, {name: driver.kind for name, driver in machine.drivers.items()})
     for slot, address in host.slots.items():
         (tree.slots / slot).mkdir()
         (tree.slots / slot / "address").write_text(full(address) + "\n")
-        if any(full(address).startswith(place) for place in host.machine.slot_resets):
-            (tree.slots / slot / "module").symlink_to("../../../../module/pciehp")
     # Last, since it is what makes the directory a host.
     machine.save(tree.machine)
 
@@ -65,6 +64,16 @@ def _write_groups(tree: Tree, host: SimulatedHost) -> None:
         lines = (*host.regions.get(number, ()), FULL_MSI)
         (group / "reserved_regions").write_text("".join(f"{line}\n" for line in lines))
         (group / "type").write_text("DMA\n")
+
+
+def _write_hotplug_ports(tree: Tree, host: SimulatedHost) -> None:
+    """The ports that run the slot on the bus below them."""
+    driver = tree.root / "sys" / "bus" / "pci_express" / "drivers" / "pciehp"
+    driver.mkdir(parents=True)
+    for place in host.places:
+        domain = place.name.partition(":")[0]
+        if place.below is not None and f"{domain}:{place.below}" in host.machine.slot_resets:
+            (driver / f"{place.name}:pcie004").touch()
 
 
 def _write_devices(tree: Tree, host: SimulatedHost, kinds: Mapping[str, str]) -> None:
