@@ -9,7 +9,7 @@ PYTEST ?=
 export PYTHON
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast lint lab lab-setup test-setup demo-setup clean
+.PHONY: help demo test test-fast lint lab lab-tools lab-setup test-setup demo-setup clean
 
 help:
 	@echo 'make demo       isod at work on a simulated host, in under a minute'
@@ -34,7 +34,7 @@ lint: test-setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lab: test-setup lab-setup
+lab: lab-tools
 	@$(BIN)/python -m tests.lab.shell $(KERNEL) $(TOPOLOGY)
 
 demo-setup:
@@ -43,9 +43,11 @@ demo-setup:
 test-setup:
 	@tests/setup/venv.sh test
 
-lab-setup: test-setup
+lab-tools: test-setup
 	@tests/setup/packages.sh lab
 	@tests/setup/qemu.sh
+
+lab-setup: lab-tools
 	@$(BIN)/python -m tests.lab.kernels
 
 clean:

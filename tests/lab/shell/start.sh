@@ -20,7 +20,7 @@ isod serve --socket "$ISOD_SOCKET" --policy "$lab/policy" --state /run/isod \
 daemon=$!
 # The socket is the sign that isod is up; without one it has failed and its log says why.
 while [ ! -S "$ISOD_SOCKET" ] && kill -0 $daemon 2>/dev/null; do
-    inotifywait -qq -t 1 -e create /run/isod 2>/dev/null || read -rt 0.2 <> <(:)
+    sleep 0.1
 done
 
 echo
