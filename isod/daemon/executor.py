@@ -36,7 +36,16 @@ from isod.model.event import (
 from isod.model.host import Device
 from isod.model.lease import Lease, LeaseDevice
 from isod.model.reason import Reason, Refusal, RefusedError
-from isod.model.step import Fence, Limit, OpenFile, Reset, Step, StepResult
+from isod.model.step import (
+    Fence,
+    GroupName,
+    Limit,
+    OpenFile,
+    Reset,
+    Step,
+    StepResult,
+    Use,
+)
 
 from .outcome import Delivery, Outcome, close_files
 from .watcher import Watcher
@@ -99,8 +108,16 @@ class Executor:
     # --- granting -------------------------------------------------------------------------------
 
     async def _prepare(self, effect: Prepare) -> None:
-        run = await self._run(effect.steps)
         lease = effect.lease
+        if any(isinstance(step, Fence) for step in effect.steps):
+            # A fence disturbs whoever uses the device, so the probes go first here, too.
+            busy = self._busy(lease.devices, await self._use(lease.devices, lease.groups))
+            if busy:
+                what = f"{busy[0].short} is still open from what was handed over before"
+                details = {"devices": [str(address) for address in busy]}
+                self._world.apply(PrepareFailed(lease.id, 0, Refusal(Reason.in_use, what, details)))
+                return
+        run = await self._run(effect.steps)
         if run.refusal is not None:
             self._world.apply(PrepareFailed(lease.id, run.begun, run.refusal))
             return
@@ -197,20 +214,24 @@ class Executor:
             )
             with self._watcher.closes(g.number for g in groups) as closes:
                 while True:
-                    use = await trio.to_thread.run_sync(
-                        self._kernel.use, effect.devices, groups, limiter=self._limiter
-                    )
+                    use = await self._use(effect.devices, groups)
                     if use.idle:
                         break
-                    busy = set(use.open) | {
-                        d.address
-                        for d in effect.devices
-                        if d.group in use.busy_groups and not use.open
-                    }
-                    self._world.apply(InUse(lease.id, tuple(sorted(busy))))
+                    self._world.apply(InUse(lease.id, self._busy(effect.devices, use)))
                     with trio.move_on_after(POLL_SECONDS):
                         await closes.wait()
         self._world.apply(Idle(lease.id))
+
+    async def _use(self, devices: Sequence[LeaseDevice], groups: Sequence[GroupName]) -> Use:
+        return await trio.to_thread.run_sync(
+            self._kernel.use, devices, groups, limiter=self._limiter
+        )
+
+    @staticmethod
+    def _busy(devices: Sequence[LeaseDevice], use: Use) -> tuple[Address, ...]:
+        """The devices known to be open; where only a group is known to be, all of its devices."""
+        of_groups = {d.address for d in devices if d.group in use.busy_groups and not use.open}
+        return tuple(sorted(set(use.open) | of_groups))
 
     async def _fence(self, effect: RunFences) -> None:
         """One device after the other: all have to return anyway, so one helper does for all."""

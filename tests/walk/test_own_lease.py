@@ -78,6 +78,10 @@ def test_no_fresh_files_while_one_is_open(stage: Stage, borrower: Start, bound: 
     assert caught.value.reason is Reason.in_use
     assert caught.value.data["devices"] == [f"pci:{single}"]
     assert stage.group_state(single) == "leased", "an open that is refused ends nothing"
+    if bound:
+        # A device in use is not even asked to go: its owner would see it unplugged.
+        assert stage.picture()[single].driver == "vfio-pci"
+        client.do("use", what="attach")
     assert client.do("open")["state"] == "leased"
 
 
