@@ -1,0 +1,109 @@
+"""The admin socket: root's alone, and what can be done there."""
+
+from __future__ import annotations
+
+import pytest
+
+from isod.client.blocking import Client
+from isod.client.errors import Refused
+from isod.model.method import METHODS
+from isod.model.reason import Reason
+
+from .conftest import Raise, Start
+from .policy import EVERYTHING, NOTHING
+from .stage import Stage
+
+ADMIN_METHODS = [method.name for method in METHODS.values() if method.admin]
+PARAMS: dict[str, dict[str, object]] = {
+    "admin.revoke": {"lease": "L1"},
+    "quarantine.set": {"group": 1, "why": "x"},
+    "quarantine.clear": {"group": 1},
+}
+
+
+def admins(stage: Stage) -> Client:
+    return Client.connect(stage.socket.parent / "admin" / "admin.sock", timeout=30)
+
+
+def test_there_are_admin_methods() -> None:
+    assert "admin.revoke" in ADMIN_METHODS
+
+
+@pytest.mark.parametrize("method", ADMIN_METHODS)
+def test_the_ordinary_socket_refuses_them_to_root_as_well(stage: Stage, method: str) -> None:
+    with pytest.raises(Refused) as refused:
+        stage.control.call(method, PARAMS.get(method, {}))
+    assert refused.value.reason is Reason.denied
+
+
+def test_only_its_owner_can_reach_the_socket(stage: Stage) -> None:
+    folder = stage.socket.parent / "admin"
+    assert folder.stat().st_mode & 0o077 == 0
+    assert (folder / "admin.sock").stat().st_mode & 0o077 == 0
+
+
+def test_a_revoked_lease_drains_until_its_files_are_closed(stage: Stage, borrower: Start) -> None:
+    client = borrower()
+    client.connect(stage)
+    device = stage.machine.device("single")
+    lease = client.do("acquire", devices=[device], hand_over="iommufd")
+    with admins(stage) as admin:
+        listed = admin.call("admin.leases", {})
+        assert isinstance(listed, dict)
+        assert [one["id"] for one in listed["leases"]] == [lease["id"]]
+        revoked = admin.call("admin.revoke", {"lease": lease["id"]})
+        assert isinstance(revoked, dict)
+        assert revoked["lease"]["state"] == "draining"
+        with pytest.raises(Refused) as refused:
+            admin.call("admin.revoke", {"lease": "L999"})
+        assert refused.value.reason is Reason.not_found
+    stage.daemon.wait_for("lease.in_use", lease["id"])
+    client.do("close")
+
+
+def test_a_group_in_quarantine_is_given_to_nobody(raised: Raise, borrower: Start) -> None:
+    stage = raised()
+    client = borrower()
+    client.connect(stage)
+    device = stage.machine.device("single")
+    number = next(one.group for one in stage.control.devices() if one.address.name == device)
+    with admins(stage) as admin:
+        admin.call("quarantine.set", {"group": number, "why": "smells of smoke"})
+        with pytest.raises(Refused) as refused:
+            client.do("acquire", devices=[device])
+        assert refused.value.reason is Reason.quarantined
+        assert "smells of smoke" in refused.value.message
+    stage.kill()
+    stage.start()
+    client.connect(stage)
+    with pytest.raises(Refused):
+        client.do("acquire", devices=[device])
+    with admins(stage) as admin:
+        assert admin.call("quarantine.clear", {"group": number}) == {"groups": []}
+    assert client.do("acquire", devices=[device])["state"] == "leased"
+    client.do("close")
+
+
+def test_a_policy_is_read_anew_and_a_faulty_one_is_not_used(raised: Raise, borrower: Start) -> None:
+    stage = raised(rules=NOTHING)
+    client = borrower()
+    client.connect(stage)
+    device = stage.machine.device("single")
+    with pytest.raises(Refused):
+        client.do("acquire", devices=[device])
+    [policy] = stage.policy.glob("*.toml")
+    with admins(stage) as admin:
+        policy.write_text(EVERYTHING)
+        assert admin.call("admin.reload") == {"policy": 2, "rules": 1, "warnings": []}
+        lease = client.do("acquire", devices=[device])
+        policy.write_text("version = 2\n")
+        with pytest.raises(Refused) as refused:
+            admin.call("admin.reload")
+        assert refused.value.reason is Reason.policy_invalid
+        assert "version" in refused.value.data["problems"][0]
+        policy.write_text(NOTHING)
+        admin.call("admin.reload")
+        assert client.do("lease", lease=lease["id"])["state"] == "leased"
+    client.do("close")
+    with pytest.raises(Refused):
+        client.do("acquire", devices=[device], name="again")
