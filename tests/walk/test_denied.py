@@ -15,6 +15,7 @@ from .stage import Stage
 
 RULES = policy.NOTHING
 LOOKING = {"hello", "host.info", "host.devices", "host.groups", "lease.list", "rpc.discover"}
+ADMIN = ("admin.", "quarantine.")
 OWN: dict[str, Any] = {"lease": "L1", "secret": "guessed"}
 ACTING: dict[str, tuple[dict[str, Any], str]] = {
     "lease.acquire": ({}, "denied"),
@@ -25,7 +26,26 @@ ACTING: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def test_no_method_is_missing_here() -> None:
-    assert LOOKING | ACTING.keys() == METHODS.keys()
+    ours = {name for name in METHODS if not name.startswith(ADMIN)}
+    assert ours == LOOKING | {"lease.explain"} | ACTING.keys()
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name.startswith(ADMIN)])
+def test_the_admins_methods_are_not_for_everybody(stage: Stage, method: str) -> None:
+    """Not even for root: a container's root reaches this socket."""
+    with stage.line() as line:
+        assert "error" in line.ask(method)
+        error = line.ask(method, group=5, lease="L1", why="x")["error"]
+    assert error["data"].get("reason") != "not_found", "it was looked for"
+
+
+def test_explain_says_the_same(stage: Stage) -> None:
+    wanted = [{"address": f"pci:{stage.machine.device('single')}"}]
+    with stage.line() as line:
+        result = line.ask("lease.explain", devices=wanted)["result"]
+    assert result["allowed"] is False
+    assert result["refusal"]["data"]["reason"] == "denied"
+    assert result["plan"] in ([], None)
 
 
 @pytest.mark.parametrize("method", ACTING)
