@@ -19,8 +19,10 @@ from typing import Literal, Self, TypeVar
 
 import trio
 
+from isod.model.address import Address
 from isod.model.reply import DeviceInfo, GroupInfo, HelloResult, HostInfo, LeaseInfo
 from isod.model.request import PACKET_BYTES
+from isod.model.reset import ResetSetInfo
 from isod.model.step import HandOver
 from isod.wire import packet
 from isod.wire.packet import PacketError
@@ -87,6 +89,10 @@ class Client:
     async def groups(self) -> tuple[GroupInfo, ...]:
         """All IOMMU groups, page by page."""
         return await self._run(exchange.groups())
+
+    async def reset_set(self, address: Address | str) -> ResetSetInfo:
+        """What a hot reset of a device hits, and what is in its way."""
+        return await self._run(exchange.reset_set(address))
 
     async def leases(self) -> tuple[LeaseInfo, ...]:
         """One's own leases."""

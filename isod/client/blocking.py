@@ -15,7 +15,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
+from isod.model.address import Address
 from isod.model.reply import DeviceInfo, GroupInfo, HelloResult, HostInfo, LeaseInfo
+from isod.model.reset import ResetSetInfo
 from isod.model.step import HandOver
 from isod.wire import packet
 from isod.wire.packet import PacketError
@@ -90,6 +92,10 @@ class Client:
     def groups(self) -> tuple[GroupInfo, ...]:
         """All IOMMU groups, page by page."""
         return self._run(exchange.groups())
+
+    def reset_set(self, address: Address | str) -> ResetSetInfo:
+        """What a hot reset of a device hits, and what is in its way."""
+        return self._run(exchange.reset_set(address))
 
     def leases(self) -> tuple[LeaseInfo, ...]:
         """One's own leases."""

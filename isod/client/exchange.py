@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 import isod
-from isod.model import reply, request
+from isod.model import reply, request, reset
 from isod.model.address import Address
 from isod.model.reason import Reason
 from isod.model.step import HandOver
@@ -83,6 +83,12 @@ def groups() -> Exchange[tuple[reply.GroupInfo, ...]]:
     return _listing("host.groups", reply.GroupPage, lambda page: page.groups)
 
 
+def reset_set(address: Address | str) -> Exchange[reset.ResetSetInfo]:
+    """Raises ValueError at once for an address that is none."""
+    asked = request.OneDevice(address=_address(address))
+    return _plain("host.reset_set", asked, reset.ResetSetInfo)
+
+
 def leases() -> Exchange[tuple[reply.LeaseInfo, ...]]:
     return _listing("lease.list", reply.LeasePage, lambda page: page.leases)
 
@@ -129,7 +135,11 @@ def reopen(identity: str, secret: str) -> Exchange[Grant]:
 def _wanted(one: Wanted) -> request.WantedDevice:
     if isinstance(one, request.WantedDevice):
         return one
-    return request.WantedDevice(address=Address.parse(one) if isinstance(one, str) else one)
+    return request.WantedDevice(address=_address(one))
+
+
+def _address(one: Address | str) -> Address:
+    return Address.parse(one) if isinstance(one, str) else one
 
 
 def _granted(answer: Answer) -> Grant:

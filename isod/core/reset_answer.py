@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from isod.model.address import Address
-from isod.model.host import Device, HostSnapshot
-from isod.model.lease import Lease
+from isod.model.host import Device
+from isod.model.lease import Lease, LeaseDevice
 from isod.model.reset import HotReset, LeaseReset, MemberState, ResetAnswer, ResetSet, SetAnswer
-from isod.model.step import HandOver, OpenGroup
+from isod.model.step import HandOver, OpenGroup, Step
 
 from .reset_set import ResetSets
 
@@ -34,29 +34,40 @@ class Owner:
     to_bind: frozenset[Address] = frozenset()
 
 
-def lease_reset(snapshot: HostSnapshot, lease: Lease) -> LeaseReset:
-    """The answer for a lease, as its reply states it."""
-    wanted = [d.address for d in lease.devices if d.why != "sibling" and not d.bridge]
-    owner = Owner(
-        lease.hand_over,
-        frozenset(group.number for group in lease.groups),
-        opened=any(isinstance(step, OpenGroup) and step.ready for step in lease.plan),
-    )
-    return answer_all(ResetSets(snapshot), snapshot, wanted, owner)
+def lease_reset(sets: ResetSets, lease: Lease) -> LeaseReset:
+    """The answer for a lease, as its replies state it."""
+    return granted_reset(sets, lease.devices, lease.hand_over, lease.plan)
 
 
-def answer_all(
-    sets: ResetSets, snapshot: HostSnapshot, wanted: Sequence[Address], owner: Owner
+def granted_reset(
+    sets: ResetSets,
+    devices: Sequence[LeaseDevice],
+    hand_over: HandOver,
+    plan: Sequence[Step],
+    *,
+    to_come: bool = False,
 ) -> LeaseReset:
+    """The answer for what a plan hands over; with ``to_come`` it has not been run yet."""
+    endpoints = [device for device in devices if not device.bridge]
+    owner = Owner(
+        hand_over,
+        frozenset(device.group for device in devices),
+        opened=any(isinstance(step, OpenGroup) and step.ready for step in plan),
+        to_bind=frozenset(device.address for device in endpoints if to_come),
+    )
+    return answer_all(sets, [one.address for one in endpoints if one.why != "sibling"], owner)
+
+
+def answer_all(sets: ResetSets, wanted: Sequence[Address], owner: Owner) -> LeaseReset:
     """Answer for several devices: set by set, and on top the worst of it."""
     found: dict[tuple[str, ResetSet | None], list[Device]] = {}
     for address in wanted:
-        device = snapshot.devices.get(address)
+        device = sets.snapshot.devices.get(address)
         if device is not None:
             found.setdefault((sets.device_set(device), sets.of(address)), []).append(device)
     answers = tuple(
         SetAnswer(
-            **dict(answer(sets, snapshot, devices[0], owner)),
+            **dict(answer(sets, devices[0], owner)),
             devices=tuple(device.address for device in devices),
             by=None if its_set is None else its_set.kind,
             hits=() if its_set is None else its_set.members,
@@ -77,13 +88,13 @@ def answer_all(
     )
 
 
-def answer(sets: ResetSets, snapshot: HostSnapshot, device: Device, owner: Owner) -> ResetAnswer:
+def answer(sets: ResetSets, device: Device, owner: Owner) -> ResetAnswer:
     """Answer for one device that its owner has open (on a cdev: bound)."""
     its_set = sets.of(device.address)
     if its_set is None:
         return ResetAnswer(hot="never", why="neither its slot nor its bus can be reset")
     own = sets.device_set(device)
-    members = [snapshot.devices[address] for address in its_set.members]
+    members = [sets.snapshot.devices[address] for address in its_set.members]
     obstacles = [
         (member, state)
         for member in members

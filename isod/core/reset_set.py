@@ -28,7 +28,7 @@ class ResetSets:
     """The reset sets of one snapshot. Building it looks at every device once."""
 
     def __init__(self, snapshot: HostSnapshot) -> None:
-        self._devices = snapshot.devices
+        self.snapshot = snapshot
         self._whole_bus_slots = _release(snapshot.features.kernel) >= _WHOLE_BUS_SLOTS
         self._buses: dict[str, list[Device]] = {}
         self._bridges: dict[str, Device] = {}
@@ -41,7 +41,7 @@ class ResetSets:
 
     def of(self, address: Address) -> ResetSet | None:
         """The set that a hot reset of this device hits; None: there is no hot reset (ENODEV)."""
-        device = self._devices.get(address)
+        device = self.snapshot.devices.get(address)
         if device is None or address.bus != "pci":
             return None
         here = self._buses[address.pci_bus]

@@ -24,6 +24,7 @@ from isod.model.step import HandOver, OpenFile
 
 from .isolation import blocks_ownership
 from .ledger import Ledger
+from .reset_set import ResetSets
 
 
 def hand_overs(features: Features) -> tuple[HandOver, ...]:
@@ -40,10 +41,12 @@ def hand_overs(features: Features) -> tuple[HandOver, ...]:
     return tuple(found)
 
 
-def reset_word(device: Device) -> Literal["function", "hot only", "none"]:
+def reset_word(device: Device, sets: ResetSets) -> Literal["function", "hot only", "none"]:
+    """How a device can be reset. Its ``reset_method`` says of function resets only: "bus" in it
+    was true when the kernel found the device, before others came to the same bus."""
     if device.resets_alone:
         return "function"
-    return "hot only" if device.reset_methods else "none"
+    return "none" if sets.of(device.address) is None else "hot only"
 
 
 def holder(lease: Lease | None, peer: Peer) -> Holder | None:
@@ -59,7 +62,7 @@ def holder(lease: Lease | None, peer: Peer) -> Holder | None:
     )
 
 
-def device_info(device: Device, ledger: Ledger, peer: Peer) -> DeviceInfo:
+def device_info(device: Device, ledger: Ledger, peer: Peer, sets: ResetSets) -> DeviceInfo:
     lease = None if device.group is None else ledger.owner_of(device.group)
     return DeviceInfo(
         address=device.address,
@@ -71,7 +74,7 @@ def device_info(device: Device, ledger: Ledger, peer: Peer) -> DeviceInfo:
         driver_override=device.driver_override,
         group=device.group,
         numa_node=device.numa_node,
-        reset=reset_word(device),
+        reset=reset_word(device, sets),
         reset_methods=device.reset_methods,
         bridges=device.bridges,
         bridge=device.is_bridge,
@@ -79,14 +82,16 @@ def device_info(device: Device, ledger: Ledger, peer: Peer) -> DeviceInfo:
         physical_function=device.physical_function,
         virtual_functions=device.virtual_functions,
         cdev=device.cdev,
-        state=_device_state(device, lease, ledger),
+        state=device_state(device, ledger),
         holder=holder(lease, peer),
     )
 
 
-def _device_state(device: Device, lease: Lease | None, ledger: Ledger) -> str:
+def device_state(device: Device, ledger: Ledger) -> str:
+    """The word for where a device stands, as DeviceInfo has it."""
     if device.group is None:
         return "no IOMMU"
+    lease = ledger.owner_of(device.group)
     if lease is not None:
         return _state_within(device, lease)
     if device.group in ledger.quarantined:

@@ -27,6 +27,7 @@ from .grants import Begun, Grants
 from .identify import Identity
 from .listing import address_cursor, number_cursor, page_of
 from .outcome import Outcome
+from .resets import Resets
 from .world import World
 
 Answer = BaseModel | dict[str, Any] | Begun
@@ -47,12 +48,14 @@ class Gate:
         self._world = world
         self._outcomes = outcomes
         self._simulated = simulated
-        self._grants = Grants(world, outcomes, clock)
+        self.resets = Resets(world)
+        self._grants = Grants(world, outcomes, clock, self.resets)
         self._handlers: dict[str, Callable[[Identity, Any], Answer]] = {
             "hello": self._hello,
             "host.info": self._host_info,
             "host.devices": self._host_devices,
             "host.groups": self._host_groups,
+            "host.reset_set": self._host_reset_set,
             "lease.explain": self._grants.explain,
             "lease.acquire": self._grants.acquire,
             "lease.open": self._open,
@@ -107,13 +110,14 @@ class Gate:
 
     def _host_devices(self, who: Identity, params: request.Page) -> Answer:
         snapshot, ledger = self._world.snapshot, self._world.ledger
+        sets = self.resets.sets
         return page_of(
             sorted(snapshot.devices),
             params,
             address_cursor,
             lambda found, following: reply.DevicePage(
                 devices=tuple(
-                    view.device_info(snapshot.devices[address], ledger, who.peer)
+                    view.device_info(snapshot.devices[address], ledger, who.peer, sets)
                     for address in found
                 ),
                 next=following,
@@ -136,6 +140,9 @@ class Gate:
                 snapshot=snapshot.sequence,
             ),
         )
+
+    def _host_reset_set(self, who: Identity, params: request.OneDevice) -> Answer:
+        return self.resets.show(params)
 
     def _discover(self, who: Identity, params: request.NoParams) -> Answer:
         return openrpc(__version__)
@@ -178,7 +185,7 @@ class Gate:
         lease = self._world.ledger.leases.get(params.lease)
         if lease is None or not self._visible(who, lease):
             raise RefusedError(Reason.not_found, f"you have no lease {params.lease}")
-        return reply.LeaseResult(lease=view.lease_info(lease))
+        return reply.LeaseResult(lease=view.lease_info(lease), reset=self.resets.of_lease(lease))
 
     def _visible(self, who: Identity, lease: Lease) -> bool:
         return who.peer.admin or lease.owner.uid == who.peer.uid

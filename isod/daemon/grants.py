@@ -12,6 +12,7 @@ from isod.core.explain import planned_steps
 from isod.core.isolation import groups_of
 from isod.core.plan import Plan, plan_grant
 from isod.core.queue import Queue
+from isod.core.reset_answer import granted_reset
 from isod.model import reply
 from isod.model.event import Granted
 from isod.model.lease import Lease, Owner
@@ -21,6 +22,7 @@ from isod.wire import jsonrpc
 
 from .identify import Identity
 from .outcome import Outcome
+from .resets import Resets
 from .world import World
 
 
@@ -45,9 +47,14 @@ class Grants:
     """The way to a lease. ``outcomes`` is where the executor finds who waits for which lease."""
 
     def __init__(
-        self, world: World, outcomes: dict[str, Outcome], clock: Callable[[], float]
+        self,
+        world: World,
+        outcomes: dict[str, Outcome],
+        clock: Callable[[], float],
+        resets: Resets,
     ) -> None:
         self._world = world
+        self._resets = resets
         self._outcomes = outcomes
         self._clock = clock
         self._queue: Queue[_Ticket] = Queue()
@@ -59,7 +66,7 @@ class Grants:
         if params.key is not None:
             held = self._world.ledger.find_key(who.peer.uid, params.key)
             if held is not None:
-                return _again(held, params, who)
+                return self._again(held, params, who)
         try:
             self._check_queue(params)
             return self._begin(who, params, Begun(Outcome()))
@@ -89,6 +96,9 @@ class Grants:
             ),
             plan=planned_steps(plan),
             devices=tuple(view.leased_device(device) for device in plan.devices),
+            reset=granted_reset(
+                self._resets.sets, plan.devices, decision.hand_over, plan.steps, to_come=True
+            ),
             warnings=plan.warnings,
             as_of=as_of,
         )
@@ -146,6 +156,23 @@ class Grants:
         self._world.apply(Granted(lease))
         return begun
 
+    def _again(self, lease: Lease, params: Acquire, who: Identity) -> reply.AcquireResult:
+        """An acquire with the key of a lease that stands: the same lease answers, without fds.
+
+        Its secret goes to whom it went before only: the same user in the same cgroup.
+        """
+        if {wanted.address for wanted in params.devices} != set(lease.requested):
+            raise RefusedError(
+                Reason.terms,
+                f"the key {params.key!r} belongs to lease {lease.id}, of other devices",
+            )
+        secret = lease.secret if who.peer.cgroup == lease.owner.cgroup else None
+        return reply.AcquireResult(
+            lease=view.lease_info(lease, secret),
+            reset=self._resets.of_lease(lease),
+            warnings=lease.warnings,
+        )
+
     # --- the queue ------------------------------------------------------------------------------
 
     def _groups(self, params: Acquire) -> frozenset[int]:
@@ -179,16 +206,3 @@ class Grants:
                 self._begin(ticket.who, ticket.params, ticket.begun)
             except RefusedError as error:
                 ticket.begun.outcome.set(error.refusal)
-
-
-def _again(lease: Lease, params: Acquire, who: Identity) -> reply.AcquireResult:
-    """An acquire with the key of a lease that stands: the same lease answers, without fds.
-
-    Its secret goes to whom it went before only: the same user in the same cgroup.
-    """
-    if {wanted.address for wanted in params.devices} != set(lease.requested):
-        raise RefusedError(
-            Reason.terms, f"the key {params.key!r} belongs to lease {lease.id}, of other devices"
-        )
-    secret = lease.secret if who.peer.cgroup == lease.owner.cgroup else None
-    return reply.AcquireResult(lease=view.lease_info(lease, secret), warnings=lease.warnings)

@@ -11,13 +11,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 import trio
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from isod.core import view
 from isod.model.method import METHODS, Method
 from isod.model.reason import Reason, Refusal, RefusedError
 from isod.model.reply import AcquireResult
 from isod.model.request import PACKET_BYTES
+from isod.model.reset import LeaseReset
 from isod.wire import jsonrpc
 from isod.wire.jsonrpc import Code, Id, Invalid, Notification, Request
 from isod.wire.packet import PacketError, ancillary, check_sendable, unpack_plain
@@ -166,7 +167,10 @@ class Session:
             if isinstance(taken, Refusal):
                 await self._send(jsonrpc.fit(entry.id, jsonrpc.refusal(entry.id, taken)))
                 return
-            result = jsonrpc.result(entry.id, _granted(taken))
+            granted = _granted(taken, self._gate.resets.of_lease(taken.lease))
+            result = jsonrpc.result(entry.id, granted)
+            if len(result) > PACKET_BYTES:  # one can live without it, and ask for it later
+                result = jsonrpc.result(entry.id, granted.model_copy(update={"reset": None}))
             if len(result) > PACKET_BYTES:  # the fds stay here, and so the lease ends
                 await self._send(jsonrpc.fit(entry.id, result))
             else:
@@ -178,9 +182,10 @@ class Session:
                 taken.close()
 
 
-def _granted(delivery: Delivery) -> BaseModel:
+def _granted(delivery: Delivery, reset: LeaseReset) -> AcquireResult:
     return AcquireResult(
         lease=view.lease_info(delivery.lease, delivery.lease.secret),
+        reset=reset,
         warnings=delivery.lease.warnings,
         fds=view.file_roles(delivery.files),
     )

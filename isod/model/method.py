@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from . import reply, request
+from . import reply, request, reset
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,12 @@ _ALL = (
     Method("host.info", request.NoParams, reply.HostInfo, "What this host and kernel offer."),
     Method("host.devices", request.Page, reply.DevicePage, "List devices."),
     Method("host.groups", request.Page, reply.GroupPage, "List IOMMU groups."),
+    Method(
+        "host.reset_set",
+        request.OneDevice,
+        reset.ResetSetInfo,
+        "Show what a hot reset of a device hits, and what is in its way.",
+    ),
     Method(
         "lease.explain",
         request.Acquire,

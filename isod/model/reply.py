@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from .lease import Why
 from .request import AddressText
+from .reset import LeaseReset
 from .step import HandOver, Scrub
 
 LeaseState = Literal["preparing", "leased", "draining", "scrubbing"]
@@ -168,9 +169,11 @@ class FileRole(Result):
 
 class AcquireResult(Result):
     """``fds`` describes the packet's fds in order; empty when an idempotent acquire found the
-    lease already granted (``lease.open`` gives fds then)."""
+    lease already granted (``lease.open`` gives fds then). ``reset`` says whether and when the
+    devices may be hot-reset; None where it would have made the reply too long."""
 
     lease: LeaseInfo
+    reset: LeaseReset | None = None
     warnings: tuple[str, ...] = ()
     fds: tuple[FileRole, ...] = ()
 
@@ -212,13 +215,17 @@ class ExplainResult(Result):
     decision: DecisionInfo | None = None
     plan: tuple[PlannedStep, ...] = ()
     devices: tuple[LeasedDevice, ...] = ()
+    reset: LeaseReset | None = None
     warnings: tuple[str, ...] = ()
     refusal: dict[str, Any] | None = None
     as_of: AsOf
 
 
 class LeaseResult(Result):
+    """``reset`` is in the answer to lease.get."""
+
     lease: LeaseInfo
+    reset: LeaseReset | None = None
 
 
 class LeasePage(Result):

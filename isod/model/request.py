@@ -64,6 +64,12 @@ class Page(Params):
     after: Annotated[str, Field(max_length=64)] | None = None
 
 
+class OneDevice(Params):
+    """A device by address."""
+
+    address: AddressText
+
+
 class WantedDevice(Params):
     """A device by address; with ``generation`` only if it is still the same device."""
 

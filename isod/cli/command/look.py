@@ -61,7 +61,8 @@ def show_device(link: Link, *, address: Address, as_json: bool) -> None:
     with link.connect(as_json=as_json) as client:
         devices = {device.address: device for device in client.devices()}
         groups = {group.number: group for group in client.groups()}
-    device = devices.get(address)
+        device = devices.get(address)
+        reset = None if device is None else client.reset_set(address)
     if device is None:
         fail(f"there is no device {address}; isoctl ls shows what there is", as_json=as_json)
     group = None if device.group is None else groups.get(device.group)
@@ -70,7 +71,8 @@ def show_device(link: Link, *, address: Address, as_json: bool) -> None:
             {
                 "device": device.model_dump(mode="json", by_alias=True),
                 "group": None if group is None else group.model_dump(mode="json", by_alias=True),
+                "reset_set": None if reset is None else reset.model_dump(mode="json"),
             }
         )
         return
-    show(device_screen(device, group, devices, machine_names([device]), link.now()))
+    show(device_screen(device, group, devices, machine_names([device]), link.now(), reset))

@@ -12,7 +12,9 @@ from rich.text import Text
 from isod.cli.pci_names import PciNames, what
 from isod.model.address import Address
 from isod.model.reply import DeviceInfo, GroupInfo
+from isod.model.reset import ResetSetInfo
 
+from .reset import reset_words
 from .terminal import escape
 from .words import short_list, state_words
 
@@ -23,6 +25,7 @@ def device_screen(
     devices: Mapping[Address, DeviceInfo],
     names: PciNames,
     now: float,
+    reset: ResetSetInfo | None = None,
 ) -> RenderableType:
     """Tell where a device sits, with whom it shares its fate, and who has it."""
     head = Text()
@@ -31,7 +34,7 @@ def device_screen(
     facts = Table.grid(padding=(0, 2, 0, 0))
     facts.add_column(no_wrap=True)
     facts.add_column(overflow="fold")
-    for label, words in device_facts(device, group, devices, now):
+    for label, words in device_facts(device, group, devices, now, reset):
         facts.add_row(Text(f"  {label}"), Text(words))
     return Stack(head, facts)
 
@@ -41,6 +44,7 @@ def device_facts(
     group: GroupInfo | None,
     devices: Mapping[Address, DeviceInfo],
     now: float,
+    reset: ResetSetInfo | None = None,
 ) -> Iterable[tuple[str, str]]:
     """The lines below the headline: label and sentence."""
     yield "State", state_words(device, group, now)
@@ -48,7 +52,7 @@ def device_facts(
     yield "Shares its group with", _companions(device, group, devices)
     if group is not None and group.firmware_mapping:
         yield "Firmware", "wants memory mapped 1:1 for this group; the kernel will not hand it out"
-    yield "Reset", _reset(device)
+    yield "Reset", reset_words(device, reset)
     if device.physical_function is not None:
         yield "Virtual function", f"of {escape(device.physical_function.short)}"
     if device.virtual_functions:
@@ -90,12 +94,3 @@ def _companions(
         else:
             words.append(name)
     return ", ".join(words) if words else "nothing: it is alone in its group"
-
-
-def _reset(device: DeviceInfo) -> str:
-    methods = ", ".join(escape(method) for method in device.reset_methods)
-    if device.reset == "function":
-        return f"function reset ({methods}); hits nothing else" if methods else "function reset"
-    if device.reset == "hot only":
-        return "hot reset only: hits everything on its bus or slot"
-    return "none"

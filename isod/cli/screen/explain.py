@@ -10,6 +10,7 @@ from rich.text import Text
 
 from isod.model.reply import ExplainResult, PlannedStep
 
+from .reset import lease_reset_words
 from .terminal import escape
 from .words import comma_list
 
@@ -28,7 +29,10 @@ def explain_screen(result: ExplainResult) -> RenderableType:
         f"{_count(len(result.devices), 'device')}, {_count(groups, 'group')}, {along}."
     )
     warnings = [Text(f"Warning: {escape(text)}", style="yellow") for text in result.warnings]
-    return Stack(head, *_steps(result.plan), *warnings)
+    reset = []
+    if result.reset is not None:
+        reset = [Text(f"Hot reset: {lease_reset_words(result.reset)}")]
+    return Stack(head, *_steps(result.plan), *reset, *warnings)
 
 
 def _steps(plan: Sequence[PlannedStep]) -> list[Text]:

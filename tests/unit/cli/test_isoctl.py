@@ -55,6 +55,30 @@ def test_show_takes_short_addresses(cards: Cards) -> None:
     answer = json.loads(cards.run("show", "pci:0000:f0:00.0", "--json").stdout)
     assert answer["device"]["driver"] == "nvme"
     assert answer["group"]["number"] == 201
+    assert answer["reset_set"]["total"] == 1
+
+
+def test_show_tells_what_a_hot_reset_hits(cards: Cards) -> None:
+    card = cards.next_card()
+    line = next(
+        line for line in cards.run("show", f"{card}.0").stdout.splitlines() if "Reset" in line
+    )
+    assert line.endswith(f"hits nothing else; a hot reset hits {card}.1, too")
+
+
+def test_explain_and_acquire_say_when_a_hot_reset_is_permitted(cards: Cards) -> None:
+    card = cards.next_card()
+    asked = json.dumps({"devices": [{"address": f"{card}.0"}]})
+    explained = json.loads(cards.run("call", "lease.explain", asked, "--json").stdout)
+    assert explained["allowed"], explained
+    with holding(cards, "-d", f"{card}.0") as (_, granted):
+        identity = granted["lease"]["id"]
+        got = json.loads(
+            cards.run("call", "lease.get", json.dumps({"lease": identity}), "--json").stdout
+        )
+    assert got["reset"] == explained["reset"]
+    assert got["reset"]["hot"] == "permitted_when"
+    assert got["reset"]["sets"][0]["hits"] == [f"pci:0000:{card}.0", f"pci:0000:{card}.1"]
 
 
 def test_show_knows_what_is_not_there(cards: Cards) -> None:

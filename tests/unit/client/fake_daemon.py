@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from isod.model import reply, request
+from isod.model import reply, request, reset
 from isod.model.address import Address
 from isod.model.method import METHODS
 from isod.model.reason import Reason, RefusedError
@@ -50,6 +50,21 @@ def device(name: str, group: int) -> reply.DeviceInfo:
 
 
 DEVICES = tuple(device(name, group) for group, names in GROUPS.items() for name in names)
+
+
+def _reset_set(address: Address) -> reset.ResetSetInfo:
+    if address not in (one.address for one in DEVICES):
+        raise RefusedError(Reason.not_found, "there is no such device")
+    return reset.ResetSetInfo(
+        address=address,
+        by="bus",
+        slot=None,
+        alone=True,
+        members=(),
+        total=0,
+        reset=reset.ResetAnswer(hot="permitted_when", when="it is bound", bind_groups=(12,)),
+        snapshot=1,
+    )
 
 
 class FakeDaemon:
@@ -111,6 +126,8 @@ class FakeDaemon:
                 return reply.LeaseResult(lease=self._known(params.lease))
             case request.Page():
                 return self.listing(asked.method, params)
+            case request.OneDevice():
+                return _reset_set(params.address)
         simple = {"hello": _greeting(), "host.info": _info(len(self.leases))}
         return simple.get(asked.method, {"openrpc": "1.3.2"})
 

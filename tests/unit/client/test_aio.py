@@ -290,3 +290,7 @@ async def test_sending_waits_for_room(wire: Wire) -> None:
             for one in asked:
                 wire.say(one["id"], None)
             answered += len(asked)
+
+
+async def test_asks_what_a_hot_reset_hits(isod: Client) -> None:
+    assert (await isod.reset_set(NIC)).reset.hot == "permitted_when"

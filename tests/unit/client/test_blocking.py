@@ -138,6 +138,13 @@ def test_acquires_for_iommufd(isod: Client, daemon: FakeDaemon) -> None:
     assert daemon.hold_is_gone("L1")
 
 
+def test_asks_what_a_hot_reset_hits(isod: Client) -> None:
+    assert isod.reset_set("01:00.0").reset.bind_groups == (12,)
+    assert isod.reset_set(DISK).address == DISK
+    with pytest.raises(Refused):
+        isod.reset_set("99:00.0")
+
+
 def test_acquires_groups(isod: Client) -> None:
     wanted = WantedDevice(address=NIC, generation=100)
     with isod.acquire([wanted], hand_over="group", container="raw", memlock=4096) as lease:

@@ -44,7 +44,7 @@ def ask(
     to_bind: Collection[Address] = (),
 ) -> ResetAnswer:
     owner = Owner(hand_over, frozenset(groups), opened, frozenset(to_bind))
-    return answer(ResetSets(snapshot), snapshot, snapshot.devices[at(short)], owner)
+    return answer(ResetSets(snapshot), snapshot.devices[at(short)], owner)
 
 
 # --- in words -----------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def leased(snapshot: HostSnapshot, *shorts: str, opened: bool | None = None) -> 
     hand_over: HandOver = "iommufd" if opened is None else "group"
     plan = () if opened is None else (OpenGroup(groups, (), ready=opened),)
     lease = Lease("L1", "", OWNER, "rule", hand_over, Terms(), devices, groups, plan)
-    return lease_reset(snapshot, lease)
+    return lease_reset(ResetSets(snapshot), lease)
 
 
 def several() -> HostSnapshot:
@@ -172,7 +172,7 @@ def test_a_lease_whose_devices_are_gone_has_nothing_to_reset() -> None:
         "L1", "", OWNER, "rule", "iommufd", Terms(),
         (LeaseDevice(at("01:00.0"), 1, 12, "requested"),), (), (),
     )  # fmt: skip
-    assert lease_reset(empty, lease) == LeaseReset(hot="never")
+    assert lease_reset(ResetSets(empty), lease) == LeaseReset(hot="never")
 
 
 def test_the_reply_can_be_read_by_a_client() -> None:
@@ -288,7 +288,7 @@ def test_the_answer_for_a_true_state_is_the_kernels_verdict(data: st.DataObject)
     owned = data.draw(st.frozensets(st.integers(1, 4)))
     hand_over: HandOver = "iommufd" if cdev else data.draw(st.sampled_from(["group", "nodes"]))
     sets = ResetSets(snapshot)
-    promised = answer(sets, snapshot, caller, Owner(hand_over, owned, data.draw(st.booleans())))
+    promised = answer(sets, caller, Owner(hand_over, owned, data.draw(st.booleans())))
 
     client = data.draw(clients(snapshot, caller, cdev))
     here = true_groups(client, snapshot)
@@ -315,7 +315,5 @@ def test_the_answer_for_a_true_state_is_the_kernels_verdict(data: st.DataObject)
 
 def test_answers_for_unknown_devices_are_left_out() -> None:
     snapshot = several()
-    found = answer_all(
-        ResetSets(snapshot), snapshot, [at("09:00.0")], Owner("iommufd", frozenset({1}))
-    )
+    found = answer_all(ResetSets(snapshot), [at("09:00.0")], Owner("iommufd", frozenset({1})))
     assert found.sets == ()
