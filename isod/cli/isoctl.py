@@ -8,6 +8,7 @@ import click
 
 from isod import __version__
 
+from .command.admin import admin, quarantine
 from .command.call import call
 from .command.execute import execute
 from .command.explain import explain
@@ -44,7 +45,10 @@ def isoctl(context: click.Context, socket: Path | None) -> None:
     context.obj = Link(socket)
 
 
-for _command in (list_devices, show_device, explain, acquire, release, leases, call, execute):
+_COMMANDS = (list_devices, show_device, explain, acquire, release, leases, call, execute)
+_FOR_ROOT = (admin, quarantine)
+
+for _command in (*_COMMANDS, *_FOR_ROOT):
     isoctl.add_command(_command)
 
 

@@ -22,8 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     simulate: Path | None = options.simulate
     home = simulate or RUN
+    path = options.socket or home / "isod.sock"
     settings = Settings(
-        socket=options.socket or home / "isod.sock",
+        socket=path,
+        admin_socket=options.admin_socket or path.parent / "admin" / "admin.sock",
         state=options.state or (simulate / "state" if simulate else RUN),
         policy=(options.policy,) if options.policy else FOLDERS,
         simulate=simulate,
@@ -59,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--socket", type=Path, metavar="PATH", help="listen here (default: /run/isod/isod.sock)"
+    )
+    command.add_argument(
+        "--admin-socket",
+        type=Path,
+        metavar="PATH",
+        help="listen for administrators here (default: admin/admin.sock beside the other)",
     )
     command.add_argument(
         "--policy",

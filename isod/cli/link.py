@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from isod.client.blocking import Client, Lease
 from isod.client.errors import CallError, ClientError, ConnectionLost, Refused
+from isod.client.location import socket_path
 
 from .failure import Ended, ExitCode
 from .output import show, show_json
@@ -26,6 +28,12 @@ class Link:
 
     socket: Path | None
     now: Callable[[], float] = time.time
+
+    @property
+    def administrators(self) -> Link:
+        """The way to the admin socket: beside the ordinary one, in a folder that is root's."""
+        beside = socket_path(self.socket).parent / "admin" / "admin.sock"
+        return Link(Path(os.environ.get("ISOD_ADMIN_SOCKET") or beside), self.now)
 
     @contextmanager
     def connect(self, *, as_json: bool) -> Iterator[Client]:

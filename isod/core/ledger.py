@@ -18,6 +18,7 @@ from typing import Any
 
 from isod.model.event import (
     Announce,
+    Cleared,
     Deliver,
     DeliveryFailed,
     Discard,
@@ -35,12 +36,14 @@ from isod.model.event import (
     Prepared,
     PrepareFailed,
     Quarantine,
+    Quarantined,
     Recovered,
     Refuse,
     Remember,
     Reopen,
     Returned,
     RunFences,
+    Unquarantine,
 )
 from isod.model.lease import Lease, State
 from isod.model.reason import Reason, Refusal
@@ -93,6 +96,12 @@ class Ledger:
             return self._begin(event.lease)
         if isinstance(event, Recovered):
             return self._recover(event)
+        if isinstance(event, Quarantined):
+            self._quarantined[event.group] = event.why
+            return (Quarantine((event.group,), event.why),)
+        if isinstance(event, Cleared):
+            self._quarantined.pop(event.group, None)
+            return (Unquarantine(event.group),)
         lease = self._leases.get(event.lease)
         if lease is None:
             return (Discard(event.files),) if isinstance(event, Prepared) else ()

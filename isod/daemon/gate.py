@@ -23,6 +23,7 @@ from isod.model.method import METHODS, Method, openrpc
 from isod.model.reason import Reason, RefusedError
 from isod.model.request import LEASE_FDS, PACKET_BYTES, PROTOCOL
 
+from .admin import Admin
 from .grants import Begun, Grants
 from .identify import Identity
 from .listing import address_cursor, number_cursor, page_of
@@ -41,6 +42,7 @@ class Gate:
         self,
         world: World,
         outcomes: dict[str, Outcome],
+        admin: Admin,
         *,
         simulated: bool,
         clock: Callable[[], float] = time.time,
@@ -63,12 +65,24 @@ class Gate:
             "lease.list": self._list,
             "lease.get": self._get,
             "rpc.discover": self._discover,
+            "admin.leases": admin.leases,
+            "admin.revoke": admin.revoke,
+            "admin.reload": admin.reload,
+            "quarantine.list": admin.quarantines,
+            "quarantine.set": admin.set_quarantine,
+            "quarantine.clear": admin.clear_quarantine,
         }
         if self._handlers.keys() != METHODS.keys():
             raise ValueError("the method table and the gate differ")
 
     def call(self, who: Identity, method: Method, params: dict[str, object]) -> Answer:
         """Run one call. Raises RefusedError, and pydantic's ValidationError for bad params."""
+        if method.admin and not who.peer.admin:
+            raise RefusedError(
+                Reason.denied,
+                f"{method.name} is not for this socket",
+                hint="ask on the admin socket, which is root's",
+            )
         return self._handlers[method.name](who, method.params.model_validate(params))
 
     # --- looking --------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import trio
+from pydantic import BaseModel
 
 from isod.model.lease import Lease
 from isod.model.reason import Refusal
@@ -43,16 +44,16 @@ class Outcome:
 
     def __init__(self) -> None:
         self._ready = trio.Event()
-        self._answer: Delivery | Refusal | None = None
+        self._answer: Delivery | Refusal | BaseModel | None = None
         self._dropped = False
 
-    def set(self, answer: Delivery | Refusal) -> None:
+    def set(self, answer: Delivery | Refusal | BaseModel) -> None:
         self._answer = answer
         self._ready.set()
         if self._dropped:
             self.drop()
 
-    async def take(self) -> Delivery | Refusal:
+    async def take(self) -> Delivery | Refusal | BaseModel:
         """Wait for the answer. The taker owns a Delivery's files from then on."""
         await self._ready.wait()
         answer, self._answer = self._answer, None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-import socket
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,18 +16,15 @@ from isod.model.event import Recovered
 from isod.model.policy import Policy
 
 from . import policy_folder, service
+from .admin import Admin
 from .executor import Executor
 from .gate import Gate
-from .identify import Identity, identify
 from .journal import Journal, open_journal
+from .listen import EVERYBODY, ROOT_ALONE, accept, listen
 from .policy_folder import PolicyError
-from .session import Session
 from .store import Store
 from .watcher import Watcher
 from .world import World
-
-BACKLOG = 128
-SO_PASSRIGHTS = 83  # Linux 6.16: refuses fds that clients send; accepted sockets inherit it
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +32,7 @@ class Settings:
     """Where everything is. ``simulate`` is the folder of a simulated host."""
 
     socket: Path
+    admin_socket: Path
     state: Path
     policy: Sequence[Path]
     simulate: Path | None = None
@@ -77,18 +74,25 @@ async def _run(
     world = World(store, journal, snapshot)
     world.policy = await trio.to_thread.run_sync(_load_policy, settings.policy, journal)
     watcher = Watcher(kernel, world)
-    with closing(watcher), _listen(settings.socket) as listener:
+    handed = service.listening_sockets()
+    with (
+        closing(watcher),
+        listen(settings.socket, EVERYBODY, handed.get("isod.socket")) as listener,
+        listen(settings.admin_socket, ROOT_ALONE, handed.get("isod-admin.socket")) as admins,
+    ):
         # News from before this picture must not be lost: the watch began first, so look once more.
         world.replace_host(await trio.to_thread.run_sync(kernel.snapshot, 0))
         async with trio.open_nursery() as nursery:
             executor = Executor(kernel, world, watcher, nursery)
             world.carry_out = executor.carry_out
-            gate = Gate(world, executor.outcomes, simulated=settings.simulate is not None)
+            admin = Admin(world, settings.policy, nursery)
+            gate = Gate(world, executor.outcomes, admin, simulated=settings.simulate is not None)
             nursery.start_soon(watcher.run)
             for lease in store.leases():
                 world.apply(Recovered(lease, held=False))
-            nursery.start_soon(_accept, listener, gate)
-            nursery.start_soon(_stop_at_signal, nursery.cancel_scope)
+            nursery.start_soon(partial(accept, listener, gate, admin=False))
+            nursery.start_soon(partial(accept, admins, gate, admin=True))
+            nursery.start_soon(_heed_signals, admin, nursery.cancel_scope)
             journal.record("daemon", f"listening on {settings.socket}")
             service.ready()
             if ready is not None:
@@ -111,65 +115,11 @@ def _load_policy(folders: Sequence[Path], journal: Journal) -> Policy:
     return policy
 
 
-async def _stop_at_signal(scope: trio.CancelScope) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            scope.cancel()
-            return
-
-
-def _listen(path: Path) -> trio.socket.SocketType:
-    """The listening socket: handed by the service manager, or a new one at ``path`` (0666: the
-    policy is the gate). A dead socket in the way is removed, a live one is not."""
-    handed = service.listening_socket()
-    listener = handed or socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    try:
-        if handed is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _remove_dead(path)
-            listener.bind(str(path))
-            path.chmod(0o666)
-            listener.listen(BACKLOG)
-        with suppress(OSError):  # before 6.16 receiving without a control buffer drops them alone
-            listener.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
-        return trio.socket.from_stdlib_socket(listener)
-    except BaseException:
-        listener.close()
-        raise
-
-
-def _remove_dead(path: Path) -> None:
-    if not path.is_socket():
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-        else:
-            raise FileExistsError(f"{path}: another isod listens there")
-
-
-async def _accept(listener: trio.socket.SocketType, gate: Gate) -> None:
-    async with trio.open_nursery() as nursery:
-        while True:
-            try:
-                connection, _ = await listener.accept()
-            except OSError:
-                # Out of fds, or the peer left while waiting: others may still be served.
-                await trio.sleep(0.1)
-                continue
-            try:
-                who = identify(connection)  # type: ignore[arg-type]
-            except OSError:
-                connection.close()
-                continue
-            nursery.start_soon(partial(_session, connection, who, gate))
-
-
-async def _session(connection: trio.socket.SocketType, who: Identity, gate: Gate) -> None:
-    try:
-        with connection:
-            await Session(connection, who, gate).run()
-    finally:
-        who.close()
+async def _heed_signals(admin: Admin, scope: trio.CancelScope) -> None:
+    """SIGHUP reads the policy anew; SIGTERM and SIGINT stop."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            if number != signal.SIGHUP:
+                scope.cancel()
+                return
+            await admin.reload_policy()

@@ -8,18 +8,13 @@ import socket
 from systemd import daemon  # type: ignore[attr-defined]
 
 
-def listening_socket() -> socket.socket | None:
-    """The socket that the service manager listens on for us, if it does (sd_listen_fds(3))."""
-    for name, descriptor in _handed().items():
-        if name == "isod.socket":
-            return socket.socket(fileno=descriptor)
-    return None
-
-
-def _handed() -> dict[str, int]:
+def listening_sockets() -> dict[str, socket.socket]:
+    """The sockets that the service manager listens on for us, by the names of their units
+    (sd_listen_fds_with_names(3)). Call once: the caller owns them."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return {}
-    return {name: descriptor for descriptor, name in daemon.listen_fds_with_names().items()}
+    handed = daemon.listen_fds_with_names().items()
+    return {name: socket.socket(fileno=descriptor) for descriptor, name in handed}
 
 
 def ready() -> None:

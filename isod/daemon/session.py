@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 import trio
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from isod.core import view
 from isod.model.method import METHODS, Method
@@ -76,7 +76,7 @@ class Session:
         else:
             answer = None
             for entry in incoming.entries:
-                if isinstance(entry, Request) and self._carries(entry):
+                if isinstance(entry, Request) and self._comes_later(entry):
                     answer = self._begin(entry, nursery)
                 else:
                     answer = self._answer(entry)
@@ -88,16 +88,16 @@ class Session:
     def _answer_batch(self, entries: Iterable[jsonrpc.Entry]) -> Iterable[tuple[Id, bytes]]:
         for entry in entries:
             identity = None if isinstance(entry, Notification) else entry.id
-            if isinstance(entry, Request) and self._carries(entry):
-                detail = "its reply carries fds: ask outside of a batch"
+            if isinstance(entry, Request) and self._comes_later(entry):
+                detail = "its reply comes later: ask outside of a batch"
                 yield identity, jsonrpc.error(identity, Code.invalid_request, detail)
             elif (answer := self._answer(entry)) is not None:
                 yield identity, answer
 
     @staticmethod
-    def _carries(entry: Request) -> bool:
+    def _comes_later(entry: Request) -> bool:
         method = METHODS.get(entry.method)
-        return method is not None and method.carries
+        return method is not None and (method.carries or method.slow)
 
     def _answer(self, entry: jsonrpc.Entry) -> bytes | None:
         """The answer to what is answered in place."""
@@ -141,7 +141,7 @@ class Session:
         nursery.start_soon(self._finish, entry, answer, nursery.cancel_scope)
         return None
 
-    async def _outcome(self, begun: Begun) -> Delivery | Refusal:
+    async def _outcome(self, begun: Begun) -> Delivery | Refusal | BaseModel:
         """What came of an operation. The time to wait is for the queue alone: what is under way
         comes to its end."""
         with trio.move_on_after(math.inf if begun.wait is None else begun.wait):
@@ -166,6 +166,9 @@ class Session:
         try:
             if isinstance(taken, Refusal):
                 await self._send(jsonrpc.fit(entry.id, jsonrpc.refusal(entry.id, taken)))
+                return
+            if not isinstance(taken, Delivery):
+                await self._send(jsonrpc.fit(entry.id, jsonrpc.result(entry.id, taken)))
                 return
             granted = _granted(taken, self._gate.resets.of_lease(taken.lease))
             result = jsonrpc.result(entry.id, granted)

@@ -75,6 +75,9 @@ class Store:
     def quarantine(self, group: int, why: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO quarantine VALUES (?, ?)", (group, why))
 
+    def clear_quarantine(self, group: int) -> None:
+        self._db.execute("DELETE FROM quarantine WHERE grp = ?", (group,))
+
     def leases(self) -> tuple[Lease, ...]:
         """All rows. Raises StoreError for one that cannot be read: nobody may guess then."""
         rows = self._db.execute("SELECT id, body FROM lease ORDER BY rowid").fetchall()

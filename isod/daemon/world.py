@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from isod.core.ledger import Ledger
 from isod.model.address import Address
-from isod.model.event import Announce, Effect, Event, Forget, Quarantine, Remember
+from isod.model.event import Announce, Effect, Event, Forget, Quarantine, Remember, Unquarantine
 from isod.model.host import Device, Group, HostSnapshot
 from isod.model.lease import Lease
 from isod.model.policy import Policy
@@ -55,11 +55,13 @@ class World:
                 case Quarantine(groups=groups, why=why):
                     for group in groups:
                         self.store.quarantine(group, why)
+                case Unquarantine(group=group):
+                    self.store.clear_quarantine(group)
                 case Announce():
                     self._announce(effect)
                 case _:
                     self.carry_out(effect)
-        if any(isinstance(effect, Forget) for effect in effects):
+        if any(isinstance(effect, Forget | Unquarantine) for effect in effects):
             self.on_free()
 
     def _announce(self, effect: Announce) -> None:

@@ -103,6 +103,21 @@ class Returned:
     problems: tuple[tuple[Address, Refusal], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An administrator does not trust a group: ``why``."""
+
+    group: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """An administrator trusts a group again."""
+
+    group: int
+
+
 Event = (
     Granted
     | Recovered
@@ -115,6 +130,8 @@ Event = (
     | Idle
     | Fenced
     | Returned
+    | Quarantined
+    | Cleared
 )
 
 # --- effects ------------------------------------------------------------------------------------
@@ -201,6 +218,13 @@ class Quarantine:
 
 
 @dataclass(frozen=True, slots=True)
+class Unquarantine:
+    """Forget that a group was quarantined."""
+
+    group: int
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
     """Tell log and subscribers; ``kind`` is ``lease.granted``, ``lease.draining``, …"""
 
@@ -220,5 +244,6 @@ Effect = (
     | RunFences
     | GiveBack
     | Quarantine
+    | Unquarantine
     | Announce
 )

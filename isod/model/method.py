@@ -13,8 +13,9 @@ from . import reply, request, reset
 @dataclass(frozen=True, slots=True)
 class Method:
     """One method of the protocol. ``mutates``: as a notification it does nothing. ``carries``:
-    its reply may carry fds, so it is refused inside a batch. ``summary`` stands in the OpenRPC
-    document."""
+    its reply may carry fds, so it is refused inside a batch, and so is what is ``slow``: both are
+    answered when they are done. ``admin``: for the admin socket alone. ``summary`` stands in the
+    OpenRPC document."""
 
     name: str
     params: type[request.Params]
@@ -22,6 +23,8 @@ class Method:
     summary: str
     mutates: bool = False
     carries: bool = False
+    slow: bool = False
+    admin: bool = False
 
 
 _ALL = (
@@ -61,6 +64,47 @@ _ALL = (
     Method("lease.list", request.Page, reply.LeasePage, "List one's own leases."),
     Method("lease.get", request.LeaseName, reply.LeaseResult, "Look at one's own lease."),
     Method("rpc.discover", request.NoParams, None, "This document."),
+    Method("admin.leases", request.Page, reply.LeasePage, "List everybody's leases.", admin=True),
+    Method(
+        "admin.revoke",
+        request.LeaseName,
+        reply.LeaseResult,
+        "Take a lease back.",
+        mutates=True,
+        admin=True,
+    ),
+    Method(
+        "admin.reload",
+        request.NoParams,
+        reply.Reloaded,
+        "Read the policy anew; on any fault the old one stays.",
+        mutates=True,
+        slow=True,
+        admin=True,
+    ),
+    Method(
+        "quarantine.list",
+        request.NoParams,
+        reply.Quarantines,
+        "List the groups that are given to nobody.",
+        admin=True,
+    ),
+    Method(
+        "quarantine.set",
+        request.SetQuarantine,
+        reply.Quarantines,
+        "Give a group to nobody any more.",
+        mutates=True,
+        admin=True,
+    ),
+    Method(
+        "quarantine.clear",
+        request.GroupNumber,
+        reply.Quarantines,
+        "Trust a group again.",
+        mutates=True,
+        admin=True,
+    ),
 )
 
 METHODS: dict[str, Method] = {method.name: method for method in _ALL}
@@ -99,6 +143,7 @@ def openrpc(version: str) -> dict[str, Any]:
                     "schema": schema(method.result, "result") if method.result else {},
                 },
                 "x-carries-fds": method.carries,
+                "x-admin": method.admin,
             }
         )
     return {

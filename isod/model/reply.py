@@ -231,3 +231,22 @@ class LeaseResult(Result):
 class LeasePage(Result):
     leases: tuple[LeaseInfo, ...]
     next: str | None
+
+
+class Reloaded(Result):
+    """The policy in use now, by number."""
+
+    policy: int
+    rules: int
+    warnings: tuple[str, ...]
+
+
+class QuarantinedGroup(Result):
+    group: int
+    why: str
+
+
+class Quarantines(Result):
+    """All groups in quarantine."""
+
+    groups: tuple[QuarantinedGroup, ...]

@@ -35,9 +35,10 @@ Pair = tuple[socket.socket, socket.socket]
 def low_limit() -> Iterator[None]:
     """Room for three more fds."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    probe = os.open("/dev/null", os.O_RDONLY)
-    os.close(probe)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (probe + 3, hard))
+    free = [os.open("/dev/null", os.O_RDONLY) for _ in range(3)]
+    for descriptor in free:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[-1] + 1, hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

@@ -1,0 +1,125 @@
+"""``isoctl admin`` and ``isoctl quarantine``: for administrators, on their own socket."""
+
+from __future__ import annotations
+
+import click
+
+from isod.cli.failure import EXIT_CODES
+from isod.cli.link import Link
+from isod.cli.output import show, show_json
+from isod.cli.screen.lease import leases_screen, released_screen
+from isod.cli.screen.quarantine import quarantine_screen, reloaded_screen
+from isod.client.blocking import Client
+from isod.model.reply import LeaseInfo, LeasePage, LeaseResult, Quarantines, Reloaded
+
+from .options import json_option, name
+
+
+@click.group("admin", epilog=EXIT_CODES)
+def admin() -> None:
+    """See and end everybody's leases, and reload the policy. For root."""
+
+
+@admin.command("leases", epilog=EXIT_CODES)
+@json_option
+@click.pass_obj
+def all_leases(link: Link, *, as_json: bool) -> None:
+    """List everybody's leases."""
+    with link.administrators.connect(as_json=as_json) as client:
+        found = _all_leases(client)
+    if as_json:
+        show_json({"leases": [lease.model_dump(mode="json") for lease in found]})
+    else:
+        show(leases_screen(found, link.now()))
+
+
+def _all_leases(client: Client) -> list[LeaseInfo]:
+    found: list[LeaseInfo] = []
+    after: str | None = None
+    while True:
+        answer = client.call("admin.leases", {"limit": 100, "after": after})
+        page = LeasePage.model_validate(answer)
+        found.extend(page.leases)
+        after = page.next
+        if after is None:
+            return found
+
+
+@admin.command("revoke", epilog=EXIT_CODES)
+@click.argument("lease", metavar="LEASE", type=name)
+@json_option
+@click.pass_obj
+def revoke(link: Link, *, lease: str, as_json: bool) -> None:
+    """Take a lease back.
+
+    Rights on nodes and raised limits go at once. What its owner has open drains until it is closed.
+
+    \b
+    Example:
+      isoctl admin revoke L7
+    """
+    with link.administrators.connect(as_json=as_json) as client:
+        answer = client.call("admin.revoke", {"lease": lease})
+    if as_json:
+        show_json(answer)
+    else:
+        show(released_screen(LeaseResult.model_validate(answer).lease))
+
+
+@admin.command("reload", epilog=EXIT_CODES)
+@json_option
+@click.pass_obj
+def reload(link: Link, *, as_json: bool) -> None:
+    """Read the policy anew. On any fault the old one stays, and the faults are listed."""
+    with link.administrators.connect(as_json=as_json) as client:
+        answer = client.call("admin.reload")
+    if as_json:
+        show_json(answer)
+    else:
+        show(reloaded_screen(Reloaded.model_validate(answer)))
+
+
+@click.group("quarantine", epilog=EXIT_CODES)
+def quarantine() -> None:
+    """See, set and clear the groups that are given to nobody. For root."""
+
+
+def _quarantines(link: Link, method: str, params: dict[str, object], *, as_json: bool) -> None:
+    with link.administrators.connect(as_json=as_json) as client:
+        answer = client.call(method, params)
+    if as_json:
+        show_json(answer)
+    else:
+        show(quarantine_screen(Quarantines.model_validate(answer)))
+
+
+@quarantine.command("list", epilog=EXIT_CODES)
+@json_option
+@click.pass_obj
+def list_quarantines(link: Link, *, as_json: bool) -> None:
+    """List the groups in quarantine, and why."""
+    _quarantines(link, "quarantine.list", {}, as_json=as_json)
+
+
+@quarantine.command("set", epilog=EXIT_CODES)
+@click.argument("group", type=click.IntRange(min=0))
+@click.argument("why")
+@json_option
+@click.pass_obj
+def set_quarantine(link: Link, *, group: int, why: str, as_json: bool) -> None:
+    """Give GROUP to nobody any more. A lease that has it keeps it until it ends.
+
+    \b
+    Example:
+      isoctl quarantine set 14 "firmware under test"
+    """
+    _quarantines(link, "quarantine.set", {"group": group, "why": why}, as_json=as_json)
+
+
+@quarantine.command("clear", epilog=EXIT_CODES)
+@click.argument("group", type=click.IntRange(min=0))
+@json_option
+@click.pass_obj
+def clear_quarantine(link: Link, *, group: int, as_json: bool) -> None:
+    """Trust GROUP again."""
+    _quarantines(link, "quarantine.clear", {"group": group}, as_json=as_json)

@@ -1,0 +1,85 @@
+"""The listening sockets, and a session for each connection that they take."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from .gate import Gate
+from .identify import Identity, identify
+from .session import Session
+
+BACKLOG = 128
+SO_PASSRIGHTS = 83  # Linux 6.16: refuses fds that clients send; accepted sockets inherit it
+EVERYBODY = 0o666  # the policy is the gate
+ROOT_ALONE = 0o600
+
+
+def listen(path: Path, mode: int, handed: socket.socket | None) -> trio.socket.SocketType:
+    """The socket that the service manager handed over, or a new one at ``path`` with ``mode``.
+
+    The admin socket lies in a folder of its own that root alone may enter: a container that has
+    the other socket mounted, and a root of its own, cannot reach it. A dead socket in the way is
+    removed, a live one is not. Raises OSError.
+    """
+    listener = handed or socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        if handed is None:
+            folder_mode = 0o700 if mode == ROOT_ALONE else 0o755
+            path.parent.mkdir(mode=folder_mode, parents=True, exist_ok=True)
+            _remove_dead(path)
+            former = os.umask(0o777 & ~mode)
+            try:
+                listener.bind(str(path))
+            finally:
+                os.umask(former)
+            listener.listen(BACKLOG)
+        with suppress(OSError):  # before 6.16 receiving without a control buffer drops them alone
+            listener.setsockopt(socket.SOL_SOCKET, SO_PASSRIGHTS, 0)
+        return trio.socket.from_stdlib_socket(listener)
+    except BaseException:
+        listener.close()
+        raise
+
+
+def _remove_dead(path: Path) -> None:
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+        else:
+            raise FileExistsError(f"{path}: another isod listens there")
+
+
+async def accept(listener: trio.socket.SocketType, gate: Gate, *, admin: bool) -> None:
+    """Serve every connection until cancelled."""
+    async with trio.open_nursery() as nursery:
+        while True:
+            try:
+                connection, _ = await listener.accept()
+            except OSError:
+                # Out of fds, or the peer left while waiting: others may still be served.
+                await trio.sleep(0.1)
+                continue
+            try:
+                who = identify(connection, admin=admin)  # type: ignore[arg-type]
+            except OSError:
+                connection.close()
+                continue
+            nursery.start_soon(partial(_session, connection, who, gate))
+
+
+async def _session(connection: trio.socket.SocketType, who: Identity, gate: Gate) -> None:
+    try:
+        with connection:
+            await Session(connection, who, gate).run()
+    finally:
+        who.close()
