@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from pydantic import BaseModel
@@ -27,11 +27,15 @@ from .admin import Admin
 from .grants import Begun, Grants
 from .identify import Identity
 from .listing import address_cursor, number_cursor, page_of
+from .needs import Needs
 from .outcome import Outcome
 from .resets import Resets
 from .world import World
 
 Answer = BaseModel | dict[str, Any] | Begun
+
+# What is decided by what the host needs.
+_DECIDING = frozenset({"lease.acquire", "lease.explain"})
 
 
 class Gate:
@@ -43,6 +47,7 @@ class Gate:
         world: World,
         outcomes: dict[str, Outcome],
         admin: Admin,
+        needs: Needs,
         *,
         simulated: bool,
         clock: Callable[[], float] = time.time,
@@ -51,7 +56,8 @@ class Gate:
         self._outcomes = outcomes
         self._simulated = simulated
         self.resets = Resets(world)
-        self._grants = Grants(world, outcomes, clock, self.resets)
+        self._needs = needs
+        self._grants = Grants(world, outcomes, clock, self.resets, needs)
         self._handlers: dict[str, Callable[[Identity, Any], Answer]] = {
             "hello": self._hello,
             "host.info": self._host_info,
@@ -74,6 +80,11 @@ class Gate:
         }
         if self._handlers.keys() != METHODS.keys():
             raise ValueError("the method table and the gate differ")
+
+    async def look(self, methods: Collection[str]) -> None:
+        """Look at what must not be older than the requests, right before they are called."""
+        if not _DECIDING.isdisjoint(methods):
+            await self._needs.look()
 
     def call(self, who: Identity, method: Method, params: dict[str, object]) -> Answer:
         """Run one call. Raises RefusedError, and pydantic's ValidationError for bad params."""

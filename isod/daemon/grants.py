@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from isod.core import view
 from isod.core.consider import Considered, consider
 from isod.core.explain import planned_steps
+from isod.core.guard import check_guard
 from isod.core.isolation import groups_of
 from isod.core.plan import Plan, plan_grant
 from isod.core.queue import Queue
@@ -21,6 +22,7 @@ from isod.model.request import Acquire
 from isod.wire import jsonrpc
 
 from .identify import Identity
+from .needs import Needs
 from .outcome import Outcome
 from .resets import Resets
 from .world import World
@@ -52,14 +54,16 @@ class Grants:
         outcomes: dict[str, Outcome],
         clock: Callable[[], float],
         resets: Resets,
+        needs: Needs,
     ) -> None:
         self._world = world
+        self._needs = needs
         self._resets = resets
         self._outcomes = outcomes
         self._clock = clock
         self._queue: Queue[_Ticket] = Queue()
         self._tickets: dict[Begun, _Ticket] = {}
-        world.on_free = self._serve_queue
+        world.on_free = self._look_and_serve
 
     def acquire(self, who: Identity, params: Acquire) -> reply.AcquireResult | Begun:
         """Begin a lease, or queue for it. Raises RefusedError."""
@@ -109,7 +113,7 @@ class Grants:
         if ticket is None:
             return False
         self._queue.leave(ticket)
-        self._serve_queue()  # who waited behind it may have waited for it alone
+        self._look_and_serve()  # who waited behind it may have waited for it alone
         return True
 
     # --- the grant ------------------------------------------------------------------------------
@@ -121,6 +125,7 @@ class Grants:
         world, peer = self._world, who.peer
         considered = consider(world.policy, world.snapshot, world.ledger, peer, params)
         decision = considered.decision
+        warnings = self._guard(considered)
         owner = Owner(peer.uid, peer.pid, who.started, peer.unit, cgroup=peer.cgroup)
         limit = who.memlock() if decision.terms.memlock is not None else None
         plan = plan_grant(
@@ -132,7 +137,18 @@ class Grants:
             owner,
             limit,
         )
+        plan = replace(plan, warnings=(*plan.warnings, *warnings))
         return considered, plan, owner, limit
+
+    def _guard(self, considered: Considered) -> tuple[str, ...]:
+        """Raises RefusedError for what the host needs; whoever decides has looked just before."""
+        return check_guard(
+            self._resets.sets,
+            self._needs.facts,
+            considered.requested,
+            considered.groups,
+            considered.decision.terms,
+        )
 
     def _begin(self, who: Identity, params: Acquire, begun: Begun) -> Begun:
         considered, plan, owner, limit = self._consider(who, params)
@@ -189,7 +205,9 @@ class Grants:
     def _join(self, who: Identity, params: Acquire, busy: Refusal) -> Begun:
         """Queue behind the others. The policy is asked now, and again when it is their turn."""
         world, uid = self._world, who.peer.uid
-        consider(world.policy, world.snapshot, world.ledger, who.peer, params, free=False)
+        self._guard(
+            consider(world.policy, world.snapshot, world.ledger, who.peer, params, free=False)
+        )
         if self._queue.count(uid) >= world.policy.limits.waits_per_uid:
             raise RefusedError(Reason.quota, "you have as many requests waiting as one user may")
         ticket = _Ticket(who, params)
@@ -198,8 +216,13 @@ class Grants:
         self._queue.join(ticket, uid, self._groups(params))
         return ticket.begun
 
+    def _look_and_serve(self) -> None:
+        """Something became free. Newcomers queue up meanwhile, so nobody overtakes."""
+        if len(self._queue):
+            self._needs.look_then(self._serve_queue)
+
     def _serve_queue(self) -> None:
-        """Something became free: whose turn it is begins."""
+        """Whose turn it is begins."""
         for ticket in self._queue.ready(lambda group: self._world.ledger.owner_of(group) is None):
             del self._tickets[ticket.begun]
             try:

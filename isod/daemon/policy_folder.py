@@ -99,7 +99,6 @@ def _unenforced(table: PolicyTable) -> Iterator[str]:
         for name, is_set in (
             ("reset", terms.reset != "if-owned"),
             ("may_take", bool(terms.may_take)),
-            ("critical_ok", bool(terms.critical_ok)),
             ("revoke", bool(terms.revoke.model_fields_set)),
             ("anchor", terms.anchor != ["hold"]),
         ):

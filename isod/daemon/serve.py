@@ -21,6 +21,7 @@ from .executor import Executor
 from .gate import Gate
 from .journal import Journal, open_journal
 from .listen import EVERYBODY, ROOT_ALONE, accept, listen
+from .needs import Needs
 from .policy_folder import PolicyError
 from .store import Store
 from .watcher import Watcher
@@ -86,7 +87,9 @@ async def _run(
             executor = Executor(kernel, world, watcher, nursery)
             world.carry_out = executor.carry_out
             admin = Admin(world, settings.policy, nursery)
-            gate = Gate(world, executor.outcomes, admin, simulated=settings.simulate is not None)
+            needs = Needs(kernel, world, nursery)
+            simulated = settings.simulate is not None
+            gate = Gate(world, executor.outcomes, admin, needs, simulated=simulated)
             nursery.start_soon(watcher.run)
             for lease in store.leases():
                 world.apply(Recovered(lease, held=False))

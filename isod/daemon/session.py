@@ -71,6 +71,9 @@ class Session:
 
     async def _serve(self, packet: bytes, nursery: trio.Nursery) -> None:
         incoming = jsonrpc.read(packet)
+        await self._gate.look(
+            {entry.method for entry in incoming.entries if isinstance(entry, Request)}
+        )
         if incoming.batch:
             answer = jsonrpc.join(self._answer_batch(incoming.entries))
         else:

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Protocol
 
 from isod.model.address import Address
+from isod.model.critical import CriticalFacts
 from isod.model.host import Device, Group, HostChange, HostSnapshot
 from isod.model.lease import LeaseDevice
 from isod.model.step import GroupName, Step, StepResult, Use
@@ -67,6 +68,10 @@ class Kernel(Protocol):
         ...
 
     def watch(self) -> Watch: ...
+
+    def critical(self, devices: Collection[Device]) -> CriticalFacts:
+        """What the host itself needs now of these devices, all of a snapshot's (blocking)."""
+        ...
 
     def run(self, step: Step) -> StepResult:
         """Run one step that cannot wait for a client (blocking, bounded).

@@ -11,6 +11,7 @@ from isod.kernel.overrides import Override, parse_override
 from isod.kernel.port import Pending, Watch
 from isod.kernel.scan import scan_device, scan_group, scan_host
 from isod.model.address import Address
+from isod.model.critical import CriticalFacts
 from isod.model.host import Device, Features, Group, HostSnapshot
 from isod.model.lease import LeaseDevice
 from isod.model.reason import Reason, RefusedError
@@ -34,6 +35,7 @@ from isod.model.step import (
 
 from .acts import Acts
 from .cdev import run_open_iommufd
+from .critical import read_critical
 from .drivers import bind, reset, restore, unbind
 from .features import detect_features
 from .fence import PendingFence, fence_writes
@@ -76,6 +78,9 @@ class LinuxKernel:
 
     def watch(self) -> Watch:
         return LinuxWatch(self._root)
+
+    def critical(self, devices: Collection[Device]) -> CriticalFacts:
+        return read_critical(self._root, devices)
 
     def run(self, step: Step) -> StepResult:  # noqa: PLR0911 (one line a step)
         match step:

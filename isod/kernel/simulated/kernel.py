@@ -10,6 +10,7 @@ from pathlib import Path
 from isod.kernel.port import Pending, Watch
 from isod.kernel.scan import scan_device, scan_group, scan_host
 from isod.model.address import Address
+from isod.model.critical import CriticalFacts
 from isod.model.host import Device, Features, Group, HostSnapshot
 from isod.model.lease import LeaseDevice
 from isod.model.reason import Reason, RefusedError
@@ -33,6 +34,7 @@ from isod.model.step import (
 
 from . import faults, fence
 from .closing import in_use, show_enabled
+from .critical import read_critical
 from .entry import entered
 from .host import Host
 from .nodes import why_busy
@@ -96,6 +98,9 @@ class SimulatedKernel:
 
     def watch(self) -> Watch:
         return SimulatedWatch(self._host)
+
+    def critical(self, devices: Collection[Device]) -> CriticalFacts:
+        return read_critical(self._host.tree.root, devices)
 
     def run(self, step: Step) -> StepResult:
         try:
