@@ -64,7 +64,7 @@ def check_guard(
     if not refused:
         return tuple(passed)
     _, sentence, uses = refused[0]
-    more = f"; so does {_more(refused[1:])}" if refused[1:] else ""
+    more = f"; {_more(refused[1:])} needed as well" if refused[1:] else ""
     raise RefusedError(
         Reason.host_critical,
         f"{sentence} {_words(uses)}{more}",
@@ -136,7 +136,9 @@ def _words(uses: Sequence[CriticalUse]) -> str:
 
 def _more(others: Sequence[tuple[Address, str, tuple[CriticalUse, ...]]]) -> str:
     names = [address.short for address, _, _ in others]
-    return ", ".join(names[:_SHOWN]) + (" …" if len(names) > _SHOWN else "")
+    if len(names) > _SHOWN:
+        names = [*names[:_SHOWN], f"{len(names) - _SHOWN} more"]
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def _hint(refused: Sequence[tuple[Address, str, tuple[CriticalUse, ...]]]) -> str:
