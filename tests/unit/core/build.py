@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from isod.core.decide import Decision
+from isod.core.isolation import groups_of
+from isod.core.plan import plan_grant
 from isod.model.address import Address
 from isod.model.host import Device, Features, Group, HostSnapshot, ReservedRegion
-from isod.model.lease import Owner
+from isod.model.lease import Lease, Owner
 from isod.model.peer import Peer
 from isod.model.policy import Policy, Rule, Who
 from isod.model.request import Acquire
@@ -75,3 +78,38 @@ def exactly(short: str) -> What:
 
 def acquire(*shorts: str, **wishes: Any) -> Acquire:
     return Acquire.model_validate({"devices": [{"address": s} for s in shorts], **wishes})
+
+
+def lease_for(
+    snapshot: HostSnapshot,
+    name: str,
+    addresses: Sequence[Address],
+    memlock: int | None,
+    limit: int,
+    **terms: Any,
+) -> Lease:
+    """A lease as the gate would begin it; the peer's limit is ``limit``."""
+    given = Terms(memlock=memlock, **terms)
+    rules = (allow(name="rule"),) * len(addresses)
+    requested = [snapshot.devices[address] for address in addresses]
+    plan = plan_grant(
+        snapshot,
+        acquire(*map(str, addresses)),
+        requested,
+        groups_of(snapshot, addresses),
+        Decision(rules, given, "iommufd"),
+        OWNER,
+        None if memlock is None else (limit, limit),
+    )
+    return Lease(
+        name,
+        "secret",
+        OWNER,
+        "rule",
+        "iommufd",
+        given,
+        plan.devices,
+        plan.groups,
+        plan.steps,
+        former_limit=None if memlock is None else (limit, limit),
+    )

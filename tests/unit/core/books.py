@@ -1,0 +1,272 @@
+"""A shell for the ledger that keeps books of its own: what is bound, who has what open, what was
+raised. The invariants are checked against these books, never against the ledger's word alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from isod.core.ledger import Ledger
+from isod.model.address import Address
+from isod.model.event import (
+    Announce,
+    Deliver,
+    DeliveryFailed,
+    Discard,
+    Drain,
+    Effect,
+    Ending,
+    Event,
+    Fenced,
+    Forget,
+    GiveBack,
+    Idle,
+    InUse,
+    Prepare,
+    Prepared,
+    PrepareFailed,
+    Quarantine,
+    Recovered,
+    Refuse,
+    Remember,
+    Returned,
+    RunFences,
+    Unquarantine,
+)
+from isod.model.host import HostSnapshot, is_vfio_driver
+from isod.model.lease import Lease
+from isod.model.reason import Reason, Refusal
+from isod.model.step import Bind, Fence, Limit, OpenFile, Probe, Reset, Restore, Step, Unbind
+
+FAILED = Refusal(Reason.kernel, "injected", {})
+HELD = Refusal(Reason.held_outside, "held by another program", {})
+BEFORE = 8
+
+
+def _on_vfio(driver: str | None) -> bool:
+    return driver is not None and is_vfio_driver(driver)
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An event that is on its way."""
+
+    event: Event
+
+
+@dataclass
+class Shell:
+    """Carries effects out on its books, one at a time, when the test says so.
+
+    ``holders``: what each lease's client has open. ``unseen``: leases whose client has bound none
+    of its cdevs, so that no probe sees them. ``ours``: files that isod has opened and not
+    sent yet. ``foreign``: groups that another root program has open.
+    """
+
+    host: HostSnapshot
+    ledger: Ledger = field(default_factory=Ledger)
+    store: dict[str, Lease] = field(default_factory=dict)
+    todo: list[Effect | Late] = field(default_factory=list)
+    drivers: dict[Address, str | None] = field(default_factory=dict)
+    holders: dict[str, frozenset[Address]] = field(default_factory=dict)
+    ours: dict[str, frozenset[Address]] = field(default_factory=dict)
+    unseen: set[str] = field(default_factory=set)
+    foreign: set[int] = field(default_factory=set)
+    limit: int = BEFORE
+    answered: Counter[str] = field(default_factory=Counter)
+    visits: Counter[tuple[str, str]] = field(default_factory=Counter)
+    changes: int = 0
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        self.drivers = {address: device.driver for address, device in self.host.devices.items()}
+
+    # --- events and effects ---------------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        name = getattr(event, "lease", None)
+        before = self.ledger.leases.get(name) if isinstance(name, str) else None
+        self.visits[before.state.value if before else "-", type(event).__name__] += 1
+        self.steps += 1
+        effects = self.ledger.apply(event)
+        after = self.ledger.leases.get(name) if isinstance(name, str) else None
+        state = after.state if after else None
+        self.changes += before is None or state is not before.state
+        for effect in effects:
+            self._take(effect, str(name))
+
+    def _take(self, effect: Effect, name: str) -> None:
+        match effect:
+            case Remember(lease=row):
+                self.store[row.id] = row
+            case Forget(lease=row):
+                del self.store[row.id]
+            case Refuse(lease=row):
+                self.answered[row.id] += 1
+            case Discard():
+                self.ours.pop(name, None)
+            case Announce() | Quarantine() | Unquarantine():
+                pass
+            case Drain():
+                for step in effect.steps:
+                    if isinstance(step, Limit):  # in place, as the executor does
+                        self.run(step)
+                self.todo.append(effect)
+            case _:
+                self.todo.append(effect)
+
+    def carry_out(self, place: int, fail_at: int | None = None, *, unseen: bool = False) -> None:
+        """Finish one effect that waits. ``fail_at``: the step of a plan that fails, or a delivery
+        that does. ``unseen``: the client binds nothing of what it gets."""
+        effect = self.todo.pop(place % len(self.todo))
+        match effect:
+            case Prepare():
+                self._prepare(effect, fail_at)
+            case Deliver():
+                self._deliver(effect, fails=fail_at is not None, unseen=unseen)
+            case Drain():
+                self._drain(effect)
+            case RunFences():
+                self._fence(effect)
+            case GiveBack():
+                for step in effect.steps:
+                    self.run(step)
+                self.apply(Returned(effect.lease.id))
+            case Late():
+                self.apply(effect.event)
+            case _:
+                raise AssertionError(effect)
+
+    def _prepare(self, effect: Prepare, fail_at: int | None) -> None:
+        for place, step in enumerate(effect.steps):
+            refusal = FAILED if place == fail_at else self._obstacle(step)
+            if refusal is not None:
+                self.apply(PrepareFailed(effect.lease.id, place + 1, refusal))
+                return
+            self.run(step)
+        self.ours[effect.lease.id] = frozenset(effect.lease.requested)
+        files = (OpenFile("iommufd", -1),)
+        self.apply(Prepared(effect.lease.id, files, effect.lease.devices))
+
+    def _obstacle(self, step: Step) -> Refusal | None:
+        """What the kernel would refuse."""
+        if isinstance(step, Probe) and step.group.number in self.foreign:
+            return HELD
+        if isinstance(step, Fence) and self.is_held(step.address):
+            return FAILED
+        return None
+
+    def _deliver(self, effect: Deliver, *, fails: bool, unseen: bool) -> None:
+        self.ours.pop(effect.lease.id, None)
+        self.answered[effect.lease.id] += 1
+        if fails:
+            # The files are closed; that it failed is said a moment later, whatever came between.
+            self.todo.append(Late(DeliveryFailed(effect.lease.id)))
+            return
+        self.holders[effect.lease.id] = frozenset(effect.lease.requested)
+        if unseen:
+            self.unseen.add(effect.lease.id)
+
+    def _drain(self, effect: Drain) -> None:
+        seen = [held for name, held in self.holders.items() if name not in self.unseen]
+        busy = [d.address for d in effect.devices if any(d.address in held for held in seen)]
+        busy += [d.address for d in effect.devices if d.group in self.foreign]
+        if busy:
+            self.apply(InUse(effect.lease.id, tuple(sorted(set(busy)))))
+            self.todo.append(Drain(effect.lease, (), effect.devices))
+        else:
+            self.apply(Idle(effect.lease.id))
+
+    def _fence(self, effect: RunFences) -> None:
+        fences = [step for step in effect.steps if isinstance(step, Fence)]
+        waiting = [fence.address for fence in fences if self.is_held(fence.address)]
+        if waiting:  # as the kernel does
+            self.apply(InUse(effect.lease.id, tuple(waiting)))
+            self.todo.append(effect)
+            return
+        for fence in fences:
+            self.run(fence)
+        self.apply(Fenced(effect.lease.id))
+
+    # --- the kernel's part ----------------------------------------------------------------------
+
+    def run(self, step: Step) -> None:
+        """One step, with what the kernel would never do or isod must never ask as assertions."""
+        match step:
+            case Unbind():
+                self.drivers[step.address] = None
+            case Bind():
+                self.drivers[step.address] = step.driver
+            case Fence():
+                self._check_alone(step.address)
+                if _on_vfio(self.drivers[step.address]):
+                    self.drivers[step.address] = None
+            case Reset():
+                self._check_alone(step.address)
+            case Restore():
+                self._check_alone(step.address)
+                self.drivers[step.address] = step.driver
+            case Limit():
+                self.limit = max(self.limit, step.soft) if step.raise_only else step.soft
+            case _:
+                pass
+
+    def _check_alone(self, address: Address) -> None:
+        """Fence, reset and restore hit nobody: not a client, and not another root program."""
+        assert not self.is_held(address), f"{address} is open"
+        group = self.host.devices[address].group
+        assert group not in self.foreign, f"another program has the group of {address}"
+
+    def is_held(self, address: Address) -> bool:
+        """Open somewhere: with a client, or with us and on its way out."""
+        books = (*self.holders.values(), *self.ours.values())
+        return any(address in held for held in books)
+
+    def kill(self) -> None:
+        """The daemon is killed: what it had in memory and open is gone, the store's rows stay.
+        It comes back and recovers."""
+        rows = list(self.store.values())
+        self.todo.clear()
+        self.ours.clear()
+        self.ledger = Ledger()
+        for row in rows:
+            self.apply(Recovered(row, held=False))
+
+    def close(self, lease: str) -> None:
+        """The client of a lease is gone, with all that it had open."""
+        self.holders.pop(lease, None)
+        self.unseen.discard(lease)
+        self.apply(Ending(lease, "its hold was closed"))
+
+    # --- invariants -----------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """What must hold between any two steps."""
+        owners: Counter[int] = Counter()
+        for lease in self.ledger.leases.values():
+            owners.update(group.number for group in lease.groups)
+        assert all(count == 1 for count in owners.values()), "a group with two owners"
+        for name, held in (*self.holders.items(), *self.ours.items()):
+            for address in held:
+                group = self.host.devices[address].group
+                assert group is not None
+                owner = self.ledger.owner_of(group)
+                assert owner is not None, f"{address} is open and free"
+                assert owner.id == name, f"{address} is open by another than its owner"
+        assert self.store.keys() == self.ledger.leases.keys()
+
+    def end_everything(self) -> None:
+        """All clients and foreign programs go, and everything finishes: all is as it was."""
+        self.holders.clear()
+        self.foreign.clear()
+        while self.ledger.leases:
+            for name in list(self.ledger.leases):
+                self.close(name)
+            while self.todo:
+                self.carry_out(0)
+                self.holders.clear()
+        assert not self.store
+        former = {address: device.driver for address, device in self.host.devices.items()}
+        assert self.drivers == former, "a device is stranded"
+        assert self.limit == BEFORE, "a raised limit was left"

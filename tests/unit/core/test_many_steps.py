@@ -1,0 +1,147 @@
+"""A hundred thousand steps of the ledger on random hosts, and how often each cell was visited.
+
+``ISOD_STEPS`` asks for more of them, ``ISOD_SEED`` repeats a run.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections import Counter
+from random import Random
+
+from isod.core.ledger import TABLE
+from isod.core.plan import plan_reopen
+from isod.model.event import (
+    Cleared,
+    Ending,
+    Granted,
+    Quarantined,
+    Recovered,
+    Reopen,
+)
+from isod.model.lease import State
+from isod.model.reason import RefusedError
+
+from .books import Shell
+from .build import lease_for
+from .random_host import random_host
+
+STEPS = int(os.environ.get("ISOD_STEPS", "100000"))
+SEED = int(os.environ.get("ISOD_SEED", str(secrets.randbits(32))))
+LIFE = 400
+VISITS = 50
+CHANGING = 0.3
+
+
+class History:
+    """One host's life under random requests, failures, deaths and restarts."""
+
+    def __init__(self, dice: Random) -> None:
+        self.dice = dice
+        self.host = random_host(dice)
+        self.shell = Shell(self.host)
+        self.count = 0
+
+    def live(self) -> None:
+        acts = (
+            *(self.acquire,) * 3,
+            *(self.carry_out,) * 6,
+            self.close,
+            self.release,
+            self.open_again,
+            self.open_again,
+            self.quarantine,
+            self.foreign,
+        )
+        for _ in range(LIFE):
+            act = self.kill if self.dice.random() < 0.01 else self.dice.choice(acts)
+            act()
+            self.shell.check()
+        self.shell.end_everything()
+
+    def acquire(self) -> None:
+        addresses = sorted(a for a, d in self.host.devices.items() if not d.is_bridge)
+        wanted = self.dice.sample(addresses, k=min(len(addresses), self.dice.randint(1, 2)))
+        memlock = self.dice.choice((None, 16, 32))
+        scrub = self.dice.choice(("try", "off", "require"))
+        self.count += 1
+        try:
+            lease = lease_for(
+                self.host, f"L{self.count}", wanted, memlock, self.shell.limit, scrub=scrub
+            )
+        except RefusedError:
+            return
+        ledger = self.shell.ledger
+        if any(ledger.owner_of(g.number) or g.number in ledger.quarantined for g in lease.groups):
+            return
+        self.shell.apply(Granted(lease))
+
+    def carry_out(self) -> None:
+        if self.shell.todo:
+            fail_at = self.dice.randint(0, 6) if self.dice.random() < 0.4 else None
+            unseen = self.dice.random() < 0.5
+            self.shell.carry_out(self.dice.randrange(1000), fail_at, unseen=unseen)
+
+    def _any_lease(self) -> str | None:
+        names = list(self.shell.ledger.leases)
+        return self.dice.choice(names) if names else None
+
+    def close(self) -> None:
+        if (name := self._any_lease()) is not None:
+            self.shell.close(name)
+
+    def release(self) -> None:
+        if (name := self._any_lease()) is not None:
+            self.shell.apply(Ending(name, "released"))
+
+    def open_again(self) -> None:
+        leased = [x for x in self.shell.ledger.leases.values() if x.state is State.leased]
+        if leased:
+            lease = self.dice.choice(leased)
+            self.shell.apply(Reopen(lease.id, plan_reopen(lease)))
+
+    def quarantine(self) -> None:
+        group = self.dice.choice(sorted(self.host.groups))
+        event = Quarantined(group, "test") if self.dice.random() < 0.3 else Cleared(group)
+        self.shell.apply(event)
+
+    def foreign(self) -> None:
+        """Another root program opens a group that nobody of ours has and no driver holds."""
+        group = self.dice.choice(sorted(self.host.groups))
+        members = [device.address for device in self.host.members(group)]
+        bound = any(self.shell.drivers[address] == "vfio-pci" for address in members)
+        if group in self.shell.foreign:
+            self.shell.foreign.discard(group)
+        elif bound and self.shell.ledger.owner_of(group) is None:
+            self.shell.foreign.add(group)
+
+    def kill(self) -> None:
+        self.shell.kill()
+
+
+def _rare(visits: Counter[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The cells that were not visited often enough."""
+    cells = [(state.value, event.__name__) for state, event in TABLE]
+    cells += [("-", event.__name__) for event in (Granted, Recovered, Quarantined, Cleared)]
+    return sorted(cell for cell in cells if visits[cell] < VISITS)
+
+
+def test_a_hundred_thousand_steps() -> None:
+    dice = Random(SEED)
+    print(f"ISOD_SEED={SEED}")
+    visits: Counter[tuple[str, str]] = Counter()
+    steps = changes = hosts = 0
+    # A rare cell may want a few more hosts; one that cannot be reached wants another model.
+    while steps < STEPS or (_rare(visits) and steps < 3 * STEPS):
+        history = History(dice)
+        history.live()
+        steps += history.shell.steps
+        changes += history.shell.changes
+        visits += history.shell.visits
+        hosts += 1
+    print(f"{steps} steps on {hosts} hosts, {changes / steps:.0%} changed a state")
+    for (state, event), count in sorted(visits.items()):
+        print(f"{count:8} {state:10} {event}")
+    assert not _rare(visits)
+    assert changes >= CHANGING * steps
