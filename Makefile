@@ -16,6 +16,7 @@ help:
 	@echo 'make test       lint, types, and all tests, on three kernels in the lab'
 	@echo 'make test-fast  the same without the lab'
 	@echo 'make lab        a shell in a guest with isod running [KERNEL=$(KERNEL) TOPOLOGY=$(TOPOLOGY)]'
+	@echo 'make mutations  break each promise on purpose and see a test turn red'
 	@echo 'make clean      remove what was made in the checkout (the lab keeps its cache elsewhere)'
 	@echo 'PYTEST="-k name" passes arguments to pytest.'
 

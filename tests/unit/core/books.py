@@ -60,7 +60,8 @@ class Shell:
     """Carries effects out on its books, one at a time, when the test says so.
 
     ``holders``: what each lease's client has open. ``unseen``: leases whose client has bound none
-    of its cdevs, so that no probe sees them. ``ours``: files that isod has opened and not
+    of its cdevs, so that no probe sees them. ``touched``: what a plan's steps have bound or
+    unbound, as far as no restart came between. ``ours``: files that isod has opened and not
     sent yet. ``foreign``: groups that another root program has open.
     """
 
@@ -73,6 +74,7 @@ class Shell:
     ours: dict[str, frozenset[Address]] = field(default_factory=dict)
     unseen: set[str] = field(default_factory=set)
     foreign: set[int] = field(default_factory=set)
+    touched: dict[str, set[Address]] = field(default_factory=dict)
     limit: int = BEFORE
     answered: Counter[str] = field(default_factory=Counter)
     visits: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -139,8 +141,13 @@ class Shell:
                 raise AssertionError(effect)
 
     def _prepare(self, effect: Prepare, fail_at: int | None) -> None:
+        touched = self.touched.setdefault(effect.lease.id, set())
         for place, step in enumerate(effect.steps):
             refusal = FAILED if place == fail_at else self._obstacle(step)
+            if isinstance(step, Bind | Unbind):
+                touched.add(step.address)
+                if refusal is not None:
+                    self.run(step)  # it did its work and failed afterwards, say at reading back
             if refusal is not None:
                 self.apply(PrepareFailed(effect.lease.id, place + 1, refusal))
                 return
@@ -169,6 +176,10 @@ class Shell:
             self.unseen.add(effect.lease.id)
 
     def _drain(self, effect: Drain) -> None:
+        lease = self.ledger.leases[effect.lease.id]
+        if not lease.ever_leased and lease.id in self.touched:
+            strangers = {d.address for d in effect.devices} - self.touched[lease.id]
+            assert not strangers, f"a roll-back is after {strangers}, which no step touched"
         seen = [held for name, held in self.holders.items() if name not in self.unseen]
         busy = [d.address for d in effect.devices if any(d.address in held for held in seen)]
         busy += [d.address for d in effect.devices if d.group in self.foreign]
@@ -229,6 +240,7 @@ class Shell:
         rows = list(self.store.values())
         self.todo.clear()
         self.ours.clear()
+        self.touched.clear()  # how far a plan had come is not known any more
         self.ledger = Ledger()
         for row in rows:
             self.apply(Recovered(row, held=False))
