@@ -35,6 +35,7 @@ for_python() {
     want libc6-dev 'headers to build systemd-python'
     command -v pkg-config >/dev/null || need pkg-config 'finds libsystemd for systemd-python'
     want libsystemd-dev 'headers to build systemd-python'
+    command -v patch >/dev/null || need patch 'breaks copies of the code in tests'
 }
 
 for_lab() {
