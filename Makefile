@@ -9,7 +9,7 @@ PYTEST ?=
 export PYTHON
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast lint lab lab-tools lab-setup test-setup demo-setup clean
+.PHONY: help demo test test-fast lint mutations lab lab-tools lab-setup test-setup demo-setup clean
 
 help:
 	@echo 'make demo       isod at work on a simulated host, in under a minute'
@@ -34,6 +34,9 @@ lint: test-setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+mutations: test-setup
+	@$(BIN)/python -m tests.mutations
 
 lab: lab-tools
 	@$(BIN)/python -m tests.lab.shell $(KERNEL) $(TOPOLOGY)
