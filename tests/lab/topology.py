@@ -33,10 +33,11 @@ _TWO_FUNCTIONS = """
     -device e1000e,bus=rp1,addr=0.1
 """
 
+# What is written to the disk stays until the guest ends, in a temporary file of QEMU's.
 _NVME = """
     -device pcie-root-port,id=rp2,chassis=2,slot=2
     -device nvme,bus=rp2,serial=n1,drive=n1
-    -drive if=none,id=n1,file=null-co://,format=raw
+    -drive if=none,id=n1,file=null-co://,format=raw,snapshot=on
 """
 
 _BRIDGE_WITH_TWO_NICS = """

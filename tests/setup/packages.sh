@@ -51,6 +51,8 @@ for_lab() {
     want udev "sets device nodes' rights in guests, as on a real host"
     want systemd "runs units under test in guests"
     want iproute2 "virtme-ng configures guests with it"
+    want e2fsprogs "puts a file system on a guest's disk, to be mounted"
+    want dmsetup "builds a volume on a guest's disk"
     want acl "shows nodes' rights in tests"
     want strace "shows system calls in tests"
 }
