@@ -84,20 +84,23 @@ def _touched(
     """Everything that the grant reaches, each with the beginning of a sentence that says how."""
     touched: Touched = {device.address: device.address.short for device in requested}
     losing: dict[Address, Device] = {device.address: device for device in requested}
+    whole_set = terms.reset == "whole-set"
     for group in groups:
         members = sets.snapshot.members(group.number)
         asked = next((member for member in members if member in requested), None)
+        whole_set |= asked is None  # a group that a reset set pulled in
         for member in members:
-            if asked is not None:
-                touched.setdefault(
-                    member.address,
-                    f"{asked.address.short} shares group {group.number} with "
-                    f"{member.address.short}, which",
-                )
+            name = member.address.short
+            sentence = (
+                f"the reset set brings {name} along, which"
+                if asked is None
+                else f"{asked.address.short} shares group {group.number} with {name}, which"
+            )
+            touched.setdefault(member.address, sentence)
             if not member.is_bridge or blocks_ownership(member):
                 losing[member.address] = member
     _add_fellows(sets, losing, touched)
-    if terms.reset == "whole-set":
+    if whole_set:
         _add_reset_sets(sets, requested, touched)
     return touched
 

@@ -160,6 +160,19 @@ class TestOneBus:
             "a hot reset of 01:00.0 hits 01:00.1, which carries the default route (eth0)"
         )
 
+    def test_what_the_reset_set_brings_along_is_looked_at(self) -> None:
+        snapshot = host(*self.devices)
+        with pytest.raises(
+            RefusedError, match=r"the reset set brings 01:00.1 along, which carries"
+        ):
+            check_guard(
+                ResetSets(snapshot),
+                facts(n01_00_1=ROUTE),
+                [self.devices[1]],
+                [snapshot.groups[2], snapshot.groups[3]],
+                Terms(),
+            )
+
     def test_else_each_function_stands_for_itself(self) -> None:
         assert guard(self.devices, facts(n01_00_1=ROUTE), "01:00.0") == ()
 
