@@ -112,17 +112,19 @@ class Client:
         hand_over: HandOver | None = None,
         iommufd: Literal["new", "none"] = "new",
         container: Literal["ready", "raw"] = "ready",
+        reset: Literal["if-owned", "whole-set"] | None = None,
         wait: float = 0.0,
         memlock: int | None = None,
         key: str | None = None,
     ) -> Lease:
         """Get devices: whole groups or nothing. The lease owns the fds; use it in ``with``.
 
-        ``wait`` is how many seconds to wait for groups that others have, in fair order.
+        ``reset`` "whole-set" takes everything that a hot reset would hit, too. ``wait`` is how
+        many seconds to wait for groups that others have, in fair order.
 
         Raises ValueError for an address that is none.
         """
-        asked = exchange.acquire(devices, hand_over, iommufd, container, wait, memlock, key)
+        asked = exchange.acquire(devices, hand_over, iommufd, container, reset, wait, memlock, key)
         return Lease(self, self._run(asked))
 
     def open(self, identity: str, secret: str) -> Lease:

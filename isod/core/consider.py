@@ -13,7 +13,6 @@ from isod.model.reason import Reason, RefusedError
 from isod.model.request import Acquire
 
 from .decide import Decision, decide
-from .isolation import groups_of
 from .ledger import Ledger
 from .quota import check_quota
 from .view import hand_overs, holder
@@ -43,13 +42,11 @@ def consider(
     ``free`` False somebody may have the groups still: who is about to wait for them asks so.
     """
     requested = _requested(snapshot, request)
-    groups = groups_of(snapshot, (device.address for device in requested))
-    offered = hand_overs(snapshot.features)
-    decision = decide(policy, snapshot, peer, request, requested, groups, offered)
+    decision = decide(policy, snapshot, peer, request, requested, hand_overs(snapshot.features))
     check_quota(ledger.leases.values(), peer, decision.rules, policy.limits)
     if free:
-        _check_free(ledger, peer, groups)
-    return Considered(requested, groups, decision)
+        _check_free(ledger, peer, decision.groups)
+    return Considered(requested, decision.groups, decision)
 
 
 def _requested(snapshot: HostSnapshot, request: Acquire) -> tuple[Device, ...]:

@@ -18,8 +18,10 @@ from isod.model.request import Acquire
 from isod.model.step import HandOver, Scrub
 from isod.model.terms import Quota, Revoke, Terms
 
-from .isolation import blocks_ownership
-from .match import first_match, names_exactly
+from .isolation import blocks_ownership, groups_of
+from .match import first_match, matches_what, names_exactly
+from .reset_set import ResetSets
+from .whole_set import pulled_in
 
 Value = TypeVar("Value")
 _SCRUB_ORDER: tuple[Scrub, ...] = ("off", "try", "require")
@@ -28,11 +30,14 @@ _SCRUB_ORDER: tuple[Scrub, ...] = ("off", "try", "require")
 @dataclass(frozen=True, slots=True)
 class Decision:
     """An allowance: the rule that decided about each requested device, the terms merged of
-    theirs, and the hand-over. ``rule`` and ``file`` name the first device's."""
+    theirs, and the hand-over. ``extras`` come along with the reset set; ``groups`` are all that
+    the grant takes. ``rule`` and ``file`` name the first device's."""
 
     rules: tuple[Rule, ...]
     terms: Terms
     hand_over: HandOver
+    extras: tuple[Device, ...] = ()
+    groups: tuple[Group, ...] = ()
 
     @property
     def rule(self) -> str:
@@ -101,7 +106,6 @@ def decide(
     peer: Peer,
     request: Acquire,
     requested: Sequence[Device],
-    groups: Sequence[Group],
     offered: Sequence[HandOver],
 ) -> Decision:
     """Decide about a request whose devices exist. Raises RefusedError."""
@@ -114,14 +118,45 @@ def decide(
             f"memlock of {request.memlock} bytes is more than the rule {rules[0].name} allows",
             term="memlock",
         )
-    wanted = {device.address for device in requested}
+    extras = _extras(policy, snapshot, peer, request, requested, terms)
+    wanted = {device.address for device in (*requested, *extras)}
+    groups = groups_of(snapshot, wanted)
     for group in groups:
         for member in snapshot.members(group.number):
             if member.is_bridge or member.address in wanted:
                 continue
             _judge_sibling(policy, peer, member, hand_over)
     _judge_drivers(policy, snapshot, peer, rules, requested, groups, terms)
-    return Decision(tuple(rules), terms, hand_over)
+    return Decision(tuple(rules), terms, hand_over, extras, groups)
+
+
+def _extras(
+    policy: Policy,
+    snapshot: HostSnapshot,
+    peer: Peer,
+    request: Acquire,
+    requested: Sequence[Device],
+    terms: Terms,
+) -> tuple[Device, ...]:
+    """What the reset set pulls in: handed out as well, so each needs an allow or ``may_take``."""
+    if request.reset == "if-owned" and terms.reset == "whole-set":
+        raise RefusedError(Reason.terms, "the rule grants whole reset sets only", term="reset")
+    if "whole-set" not in (request.reset, terms.reset):
+        return ()
+    extras = pulled_in(ResetSets(snapshot), requested)
+    for extra in extras:
+        rule = first_match(policy, peer, extra)
+        if rule is None and any(matches_what(what, extra, policy) for what in terms.may_take):
+            continue
+        if rule is None or not rule.allow:
+            by = f"rule {rule.name} denies it" if rule else "no rule allows it, and no may_take"
+            raise RefusedError(
+                Reason.denied,
+                f"a hot reset would hit {extra.address.short}, which is not for you: {by}",
+                devices=[str(extra.address)],
+                rule=rule.name if rule else None,
+            )
+    return extras
 
 
 def _allowing_rule(policy: Policy, peer: Peer, device: Device) -> Rule:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from isod.model.address import Address
 from isod.model.host import VFIO_PCI, Device, Group, HostSnapshot, is_vfio_driver
-from isod.model.lease import Lease, LeaseDevice, Owner
+from isod.model.lease import Lease, LeaseDevice, Owner, Why
 from isod.model.reason import Reason, RefusedError
 from isod.model.request import Acquire
 from isod.model.step import (
@@ -59,7 +60,9 @@ def plan_grant(
     """
     terms, hand_over = decision.terms, decision.hand_over
     names = tuple(GroupName(group.number, group.generation) for group in groups)
-    wanted = {
+    why: dict[Address, Why] = {device.address: "reset_set" for device in decision.extras}
+    why |= {device.address: "requested" for device in requested}
+    rules = {
         device.address: rule.name for device, rule in zip(requested, decision.rules, strict=True)
     }
     devices: list[LeaseDevice] = []
@@ -68,24 +71,28 @@ def plan_grant(
     for group, name in zip(groups, names, strict=True):
         _check_group(group)
         members = snapshot.members(group.number)
-        first = next(member for member in members if member.address in wanted)
+        first = next(member for member in members if member.address in why)
         if any(member.on_vfio for member in members):
             looks.append(Probe(name, hand_over, first.address, held_only=True))
         # What blocks ownership goes first: a bridge's driver, then the endpoints.
         for member in sorted(members, key=lambda m: not m.is_bridge):
-            steps = _steps_for(member, member.address in wanted)
+            steps = _steps_for(member, member.address in why)
             binds.extend(steps)
             if steps or not member.is_bridge:
                 devices.append(
                     _lease_device(
-                        member, group.number, wanted.get(member.address), touched=bool(steps)
+                        member,
+                        group.number,
+                        why.get(member.address, "sibling"),
+                        rules.get(member.address),
+                        touched=bool(steps),
                     )
                 )
         binds.append(Probe(name, hand_over, first.address, full=True))
     warnings: list[str] = []
     last: list[Step] = []
     if terms.scrub == "require":
-        for device in requested:
+        for device in (*requested, *decision.extras):
             if not device.resets_alone:
                 raise RefusedError(
                     Reason.terms,
@@ -112,6 +119,7 @@ def _open_steps(
     owner: Owner,
 ) -> list[Step]:
     wanted = tuple(item.address for item in request.devices)
+    wanted += tuple(device.address for device in devices if device.why == "reset_set")
     if hand_over == "iommufd":
         return [OpenIommufd(wanted, iommufd=request.iommufd == "new")]
     if hand_over == "group":
@@ -171,16 +179,17 @@ def _steps_for(member: Device, is_requested: bool) -> list[Step]:
     return steps
 
 
-def _lease_device(member: Device, group: int, rule: str | None, *, touched: bool) -> LeaseDevice:
-    """``rule`` is None for what nobody asked for."""
+def _lease_device(
+    member: Device, group: int, why: Why, rule: str | None, *, touched: bool
+) -> LeaseDevice:
     return LeaseDevice(
         address=member.address,
         generation=member.generation,
         group=group,
-        why="sibling" if rule is None else "requested",
+        why=why,
         former_driver=member.driver,
         former_override=member.driver_override,
-        parked=rule is None and not member.is_bridge,
+        parked=why == "sibling" and not member.is_bridge,
         touched=touched,
         resets_alone=member.resets_alone,
         bridge=member.is_bridge,
@@ -240,4 +249,4 @@ def steps_to_give_back(lease: Lease, devices: Sequence[LeaseDevice]) -> tuple[St
 
 def _within_reach(lease: Lease, device: LeaseDevice) -> bool:
     """Could the client have used it? On ``iommufd`` a parked sibling was never handed over."""
-    return not device.bridge and (device.why == "requested" or lease.hand_over != "iommufd")
+    return not device.bridge and (device.why != "sibling" or lease.hand_over != "iommufd")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from isod.core import view
 from isod.core.consider import Considered, consider
 from isod.core.explain import planned_steps
 from isod.core.guard import check_guard
-from isod.core.isolation import groups_of
 from isod.core.plan import Plan, plan_grant
 from isod.core.queue import Queue
 from isod.core.reset_answer import granted_reset
 from isod.model import reply
 from isod.model.event import Granted
+from isod.model.host import Group
 from isod.model.lease import Lease, Owner
 from isod.model.reason import Reason, Refusal, RefusedError
 from isod.model.request import Acquire
@@ -72,7 +72,6 @@ class Grants:
             if held is not None:
                 return self._again(held, params, who)
         try:
-            self._check_queue(params)
             return self._begin(who, params, Begun(Outcome()))
         except RefusedError as error:
             if params.wait <= 0 or error.refusal.reason is not Reason.group_busy:
@@ -83,7 +82,6 @@ class Grants:
         """The decision and the plan; nothing is opened, changed or counted."""
         as_of = reply.AsOf(snapshot=self._world.snapshot.sequence, policy=self._world.policy.number)
         try:
-            self._check_queue(params)
             considered, plan, _, _ = self._consider(who, params)
         except RefusedError as error:
             refused = jsonrpc.refusal_object(error.refusal)
@@ -119,12 +117,14 @@ class Grants:
     # --- the grant ------------------------------------------------------------------------------
 
     def _consider(
-        self, who: Identity, params: Acquire
+        self, who: Identity, params: Acquire, *, its_turn: bool = False
     ) -> tuple[Considered, Plan, Owner, tuple[int, int] | None]:
-        """What acquire runs and explain shows, from the same facts."""
+        """What acquire runs and explain shows, from the same facts. ``its_turn``: it has queued."""
         world, peer = self._world, who.peer
         considered = consider(world.policy, world.snapshot, world.ledger, peer, params)
         decision = considered.decision
+        if not its_turn:
+            self._check_queue(considered.groups)
         warnings = self._guard(considered)
         owner = Owner(peer.uid, peer.pid, who.started, peer.unit, cgroup=peer.cgroup)
         limit = who.memlock() if decision.terms.memlock is not None else None
@@ -150,8 +150,10 @@ class Grants:
             considered.decision.terms,
         )
 
-    def _begin(self, who: Identity, params: Acquire, begun: Begun) -> Begun:
-        considered, plan, owner, limit = self._consider(who, params)
+    def _begin(
+        self, who: Identity, params: Acquire, begun: Begun, *, its_turn: bool = False
+    ) -> Begun:
+        considered, plan, owner, limit = self._consider(who, params, its_turn=its_turn)
         decision = considered.decision
         lease = Lease(
             id=f"L{self._world.store.next_number()}",
@@ -191,13 +193,9 @@ class Grants:
 
     # --- the queue ------------------------------------------------------------------------------
 
-    def _groups(self, params: Acquire) -> frozenset[int]:
-        addresses = (wanted.address for wanted in params.devices)
-        return frozenset(group.number for group in groups_of(self._world.snapshot, addresses))
-
-    def _check_queue(self, params: Acquire) -> None:
+    def _check_queue(self, groups: Sequence[Group]) -> None:
         """Whoever came before and waits comes first."""
-        contested = self._groups(params) & self._queue.wanted()
+        contested = _numbers(groups) & self._queue.wanted()
         if contested:
             numbers = ", ".join(map(str, sorted(contested)))
             raise RefusedError(Reason.group_busy, f"others wait for group {numbers}")
@@ -205,15 +203,16 @@ class Grants:
     def _join(self, who: Identity, params: Acquire, busy: Refusal) -> Begun:
         """Queue behind the others. The policy is asked now, and again when it is their turn."""
         world, uid = self._world, who.peer.uid
-        self._guard(
-            consider(world.policy, world.snapshot, world.ledger, who.peer, params, free=False)
+        considered = consider(
+            world.policy, world.snapshot, world.ledger, who.peer, params, free=False
         )
+        self._guard(considered)
         if self._queue.count(uid) >= world.policy.limits.waits_per_uid:
             raise RefusedError(Reason.quota, "you have as many requests waiting as one user may")
         ticket = _Ticket(who, params)
         ticket.begun.wait, ticket.begun.busy = params.wait, busy
         self._tickets[ticket.begun] = ticket
-        self._queue.join(ticket, uid, self._groups(params))
+        self._queue.join(ticket, uid, _numbers(considered.groups))
         return ticket.begun
 
     def _look_and_serve(self) -> None:
@@ -226,6 +225,10 @@ class Grants:
         for ticket in self._queue.ready(lambda group: self._world.ledger.owner_of(group) is None):
             del self._tickets[ticket.begun]
             try:
-                self._begin(ticket.who, ticket.params, ticket.begun)
+                self._begin(ticket.who, ticket.params, ticket.begun, its_turn=True)
             except RefusedError as error:
                 ticket.begun.outcome.set(error.refusal)
+
+
+def _numbers(groups: Sequence[Group]) -> frozenset[int]:
+    return frozenset(group.number for group in groups)

@@ -97,8 +97,6 @@ def _unenforced(table: PolicyTable) -> Iterator[str]:
     for rule in table.rule:
         terms = rule.terms
         for name, is_set in (
-            ("reset", terms.reset != "if-owned"),
-            ("may_take", bool(terms.may_take)),
             ("revoke", bool(terms.revoke.model_fields_set)),
             ("anchor", terms.anchor != ["hold"]),
         ):

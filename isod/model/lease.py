@@ -96,3 +96,8 @@ class Lease:
     @property
     def requested(self) -> tuple[Address, ...]:
         return tuple(device.address for device in self.devices if device.why == "requested")
+
+    @property
+    def handed_out(self) -> tuple[Address, ...]:
+        """What its client may have open: the devices asked for, and those of the reset set."""
+        return tuple(device.address for device in self.devices if device.why != "sibling")

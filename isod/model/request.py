@@ -87,17 +87,16 @@ class Acquire(Params):
 
     ``hand_over`` defaults to the first that the rule allows. ``iommufd`` "none" adds devices to
     an iommufd that the client has. ``container`` "raw" leaves container and IOMMU set-up to the
-    client. ``wait`` is how many seconds to wait, in fair order, for groups that others have.
-    ``memlock`` (bytes) wishes for less than the rule's. A ``key`` makes the call
-    idempotent for one uid.
+    client. ``reset`` "whole-set" wants everything that a hot reset would hit, as well. ``wait`` is
+    how many seconds to wait, in fair order, for groups that others have. ``memlock`` (bytes) wishes
+    for less than the rule's. A ``key`` makes the call idempotent for one uid.
     """
 
-    devices: Annotated[
-        tuple[WantedDevice, ...], Field(min_length=1, max_length=LEASE_FDS, strict=False)
-    ]
+    devices: WantedDevices
     hand_over: HandOver | None = None
     iommufd: Literal["new", "none"] = "new"
     container: Literal["ready", "raw"] = "ready"
+    reset: Literal["if-owned", "whole-set"] | None = None
     anchor: Literal["hold"] = "hold"
     wait: Seconds = 0.0
     memlock: int | None = Field(default=None, ge=0)

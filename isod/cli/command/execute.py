@@ -59,6 +59,7 @@ def execute(
     devices: tuple[Address, ...],
     hand_over: HandOver | None,
     container: Literal["ready", "raw"] | None,
+    whole_set: bool,
     wait: float,
     key: str | None,
     qemu: bool,
@@ -115,7 +116,12 @@ def execute(
         if qemu:
             hand_over = qemu_hand_over(devices, hand_over, client.greeting.features)
         lease = client.acquire(
-            devices, hand_over=hand_over, container=container or "ready", wait=wait, key=key
+            devices,
+            hand_over=hand_over,
+            container=container or "ready",
+            reset="whole-set" if whole_set else None,
+            wait=wait,
+            key=key,
         )
         with lease:
             require_files(lease, as_json=as_json)

@@ -30,6 +30,7 @@ def explain(
     devices: tuple[Address, ...],
     hand_over: HandOver | None,
     container: Literal["ready", "raw"] | None,
+    whole_set: bool,
     wait: float,
     key: str | None,
     as_json: bool,
@@ -46,6 +47,8 @@ def explain(
     for name, value in (("hand_over", hand_over), ("container", container), ("key", key)):
         if value is not None:
             params[name] = value
+    if whole_set:
+        params["reset"] = "whole-set"
     with link.connect(as_json=as_json) as client:
         answer = client.call("lease.explain", params)
     result = ExplainResult.model_validate(answer)

@@ -46,6 +46,7 @@ def acquire(
     hand_over: HandOver | None,
     container: Literal["ready", "raw"] | None,
     iommufd: Literal["new", "none"],
+    whole_set: bool,
     wait: float,
     key: str | None,
     as_json: bool,
@@ -67,6 +68,7 @@ def acquire(
             hand_over=hand_over,
             iommufd=iommufd,
             container=container or "ready",
+            reset="whole-set" if whole_set else None,
             wait=wait,
             key=key,
         )

@@ -61,6 +61,11 @@ def grant_options(command: Command) -> Command:
             help="Ask again with the same KEY to get the same lease.",
         ),
         click.option(
+            "--whole-set",
+            is_flag=True,
+            help="Take everything that a hot reset of the devices would hit, too.",
+        ),
+        click.option(
             "--wait",
             type=click.FloatRange(0, 3600),
             default=0.0,

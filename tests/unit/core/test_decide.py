@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from isod.core.decide import Decision, decide, merge
-from isod.core.isolation import groups_of
 from isod.core.view import hand_overs
 from isod.model.host import HostSnapshot
 from isod.model.peer import Peer
@@ -23,9 +22,7 @@ def judge(
 ) -> Decision:
     request = acquire(*shorts, **wishes)
     requested = [snapshot.devices[at(short)] for short in shorts]
-    groups = groups_of(snapshot, (d.address for d in requested))
-    offered = hand_overs(snapshot.features)
-    return decide(rules, snapshot, peer, request, requested, groups, offered)
+    return decide(rules, snapshot, peer, request, requested, hand_overs(snapshot.features))
 
 
 def refused(rules: Policy, snapshot: HostSnapshot, *shorts: str, **wishes: Any) -> RefusedError:

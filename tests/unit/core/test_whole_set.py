@@ -1,0 +1,106 @@
+"""Whole reset sets: what comes along, and who has to allow it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from isod.core.decide import Decision, decide
+from isod.core.plan import plan_grant
+from isod.model.host import HostSnapshot
+from isod.model.policy import Policy
+from isod.model.reason import Reason, RefusedError
+from isod.model.step import HandOver
+from isod.model.terms import What
+
+from .build import (
+    ALICE,
+    OWNER,
+    acquire,
+    allow,
+    at,
+    deny,
+    device,
+    exactly,
+    host,
+    policy,
+)
+
+OFFERED: tuple[HandOver, ...] = ("iommufd", "group", "nodes")
+
+
+def two_groups(**second: Any) -> HostSnapshot:
+    """Two functions on one bus, each in a group of its own."""
+    port = device(
+        "00:01.0", 9, "pcieport", device_class="060400", header_type=1, secondary_bus="0000:01"
+    )
+    return host(port, device("01:00.0", 1), device("01:00.1", 2, **second))
+
+
+def judge(rules: Policy, snapshot: HostSnapshot, *shorts: str, **wishes: Any) -> Decision:
+    requested = [snapshot.devices[at(short)] for short in shorts]
+    return decide(rules, snapshot, ALICE, acquire(*shorts, **wishes), requested, OFFERED)
+
+
+def refused(rules: Policy, snapshot: HostSnapshot, *shorts: str, **wishes: Any) -> Reason:
+    with pytest.raises(RefusedError) as caught:
+        judge(rules, snapshot, *shorts, **wishes)
+    return caught.value.refusal.reason
+
+
+WHOLE = policy(allow(exactly("01:00.0"), reset="whole-set", may_take=(What(vendor="8086"),)))
+
+
+def test_the_other_group_of_the_set_comes_along() -> None:
+    found = judge(WHOLE, two_groups(), "01:00.0")
+    assert [device.address.short for device in found.extras] == ["01:00.1"]
+    assert [group.number for group in found.groups] == [1, 2]
+
+
+def test_it_needs_an_allow_or_may_take() -> None:
+    bare = policy(allow(exactly("01:00.0"), reset="whole-set"))
+    assert refused(bare, two_groups(), "01:00.0") is Reason.denied
+    both = policy(allow(exactly("01:00.0"), exactly("01:00.1"), reset="whole-set"))
+    assert judge(both, two_groups(), "01:00.0").extras
+
+
+def test_an_earlier_deny_wins_over_may_take() -> None:
+    rules = Policy((deny(exactly("01:00.1")), *WHOLE.rules))
+    assert refused(rules, two_groups(), "01:00.0") is Reason.denied
+
+
+def test_if_owned_takes_what_was_asked() -> None:
+    rules = policy(allow())
+    assert judge(rules, two_groups(), "01:00.0").extras == ()
+    assert judge(rules, two_groups(), "01:00.0", reset="whole-set").extras
+
+
+def test_a_rule_of_whole_sets_grants_nothing_less() -> None:
+    assert refused(WHOLE, two_groups(), "01:00.0", reset="if-owned") is Reason.terms
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"device_class": "060400", "header_type": 1},
+        {"physical_function": at("01:00.0")},
+        {"virtual_functions": (at("02:00.0"),)},
+    ],
+)
+def test_a_set_that_nobody_can_own_is_refused(second: dict[str, Any]) -> None:
+    assert refused(WHOLE, two_groups(**second), "01:00.0") is Reason.reset_domain_shared
+
+
+def test_what_comes_along_is_bound_and_handed_out_and_not_parked() -> None:
+    snapshot = two_groups()
+    found = judge(WHOLE, snapshot, "01:00.0")
+    requested = [snapshot.devices[at("01:00.0")]]
+    request = acquire("01:00.0")
+    plan = plan_grant(snapshot, request, requested, found.groups, found, OWNER, None)
+    assert [(d.why, d.parked) for d in plan.devices] == [
+        ("requested", False),
+        ("reset_set", False),
+    ]
+    opened = plan.steps[-1]
+    assert getattr(opened, "devices", ()) == (at("01:00.0"), at("01:00.1"))
