@@ -78,9 +78,11 @@ class Archive:
 
     def _query(self, *arguments: str) -> str:
         command = ["apt-cache", *arguments]
-        run = subprocess.run(
-            command, env=self.environment(), capture_output=True, text=True, check=False
-        )
+        # Not while another run replaces the lists.
+        with locked("apt"):
+            run = subprocess.run(
+                command, env=self.environment(), capture_output=True, text=True, check=False
+            )
         return run.stdout
 
     def versions(self, package: str) -> list[str]:
@@ -103,7 +105,8 @@ class Archive:
         download = into / ".download"
         download.mkdir()
         command = ["apt-get", "-q", "download", f"{package}={version}"]
-        _checked(command, download, self.environment())
+        with locked("apt"):
+            _checked(command, download, self.environment())
         for file in download.glob("*.deb"):
             _checked(["dpkg", "-x", str(file), str(into)], download, self.environment())
         shutil.rmtree(download)

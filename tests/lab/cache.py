@@ -45,7 +45,7 @@ def locked(name: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"another run is making {name}: waiting for it")
+            say(f"another run is busy with {name}: waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -105,7 +105,7 @@ def make_entry(entry: Path, make: Callable[[Path], None]) -> Path:
     return entry
 
 
-def sweep_unfinished(directory: Path) -> None:
-    """Remove what a killed run left. Call it with the lock held."""
-    for leftover in directory.glob(".*.*"):
+def sweep_unfinished(directory: Path, name: str) -> None:
+    """Remove what killed runs left of the entries `NAME-…`. Call it with that name's lock held."""
+    for leftover in directory.glob(f".{name}-*"):
         shutil.rmtree(leftover, ignore_errors=True)

@@ -58,7 +58,7 @@ def ensure_kernel(name: str, refresh: bool = False) -> Kernel:
         # Another run may have made it while this one waited for the lock.
         kernel = None if refresh else cached_kernel(name)
         if kernel is None:
-            sweep_unfinished(_directory())
+            sweep_unfinished(_directory(), name)
             _make(name)
             kernel = cached_kernel(name)
     assert kernel is not None
@@ -129,7 +129,8 @@ def _stock(archive: Archive, package: str, version: str, release: str) -> Callab
 def _built(archive: Archive, package: str, version: str) -> Callable[[Path], None]:
     def make(entry: Path) -> None:
         # The object tree takes 3 GB: it goes as soon as the image is out of it.
-        with tempfile.TemporaryDirectory(prefix=".tree.", dir=entry.parent) as scratch:
+        prefix = f"{entry.name}.tree."
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=entry.parent) as scratch:
             work = Path(scratch)
             archive.unpack(package, version, work)
             tarball = next((work / "usr/src").glob("linux-source-*.tar.xz"))
