@@ -20,7 +20,7 @@ from .view import hand_overs, holder
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """A request that may be granted now, as far as snapshot, policy and ledger can tell."""
+    """A request that may be granted as soon as its groups are free."""
 
     requested: tuple[Device, ...]
     groups: tuple[Group, ...]
@@ -33,19 +33,15 @@ def consider(
     ledger: Ledger,
     peer: Peer,
     request: Acquire,
-    *,
-    free: bool = True,
 ) -> Considered:
-    """Look the devices up, decide, and see whether they are free. Raises RefusedError.
+    """Look the devices up, decide, and count quotas. Raises RefusedError.
 
-    The policy comes before the ledger: whoever may not have it does not learn who has it. With
-    ``free`` False somebody may have the groups still: who is about to wait for them asks so.
+    Whether the groups are free is asked next, of ``check_free``: the policy comes before the
+    ledger, so that whoever may not have a device does not learn who has it.
     """
     requested = _requested(snapshot, request)
     decision = decide(policy, snapshot, peer, request, requested, hand_overs(snapshot.features))
     check_quota(ledger.leases.values(), peer, decision.rules, policy.limits)
-    if free:
-        _check_free(ledger, peer, decision.groups)
     return Considered(requested, decision.groups, decision)
 
 
@@ -80,7 +76,8 @@ def _requested(snapshot: HostSnapshot, request: Acquire) -> tuple[Device, ...]:
     return tuple(devices)
 
 
-def _check_free(ledger: Ledger, peer: Peer, groups: Sequence[Group]) -> None:
+def check_free(ledger: Ledger, peer: Peer, groups: Sequence[Group]) -> None:
+    """Raises RefusedError for a group that somebody has, or that is quarantined."""
     for group in groups:
         why = ledger.quarantined.get(group.number)
         if why is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from isod.core import view
-from isod.core.consider import Considered, consider
+from isod.core.consider import Considered, check_free, consider
 from isod.core.explain import planned_steps
 from isod.core.guard import check_guard
 from isod.core.plan import Plan, plan_grant
@@ -125,6 +125,7 @@ class Grants:
         decision = considered.decision
         if not its_turn:
             self._check_queue(considered.groups)
+        check_free(world.ledger, peer, considered.groups)
         warnings = self._guard(considered)
         owner = Owner(peer.uid, peer.pid, who.started, peer.unit, cgroup=peer.cgroup)
         limit = who.memlock() if decision.terms.memlock is not None else None
@@ -203,9 +204,7 @@ class Grants:
     def _join(self, who: Identity, params: Acquire, busy: Refusal) -> Begun:
         """Queue behind the others. The policy is asked now, and again when it is their turn."""
         world, uid = self._world, who.peer.uid
-        considered = consider(
-            world.policy, world.snapshot, world.ledger, who.peer, params, free=False
-        )
+        considered = consider(world.policy, world.snapshot, world.ledger, who.peer, params)
         self._guard(considered)
         if self._queue.count(uid) >= world.policy.limits.waits_per_uid:
             raise RefusedError(Reason.quota, "you have as many requests waiting as one user may")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from isod.core.consider import Considered, consider
+from isod.core.consider import Considered, check_free, consider
 from isod.core.ledger import Ledger
 from isod.model.event import Granted, Quarantined
 from isod.model.host import HostSnapshot
@@ -27,7 +27,11 @@ def ask(
     *shorts: str, ledger: Ledger | None = None, rules: Policy = EVERYTHING, free: bool = True
 ) -> Considered:
     snapshot: HostSnapshot = HOST
-    return consider(rules, snapshot, ledger or Ledger(), ALICE, acquire(*shorts), free=free)
+    ledger = ledger or Ledger()
+    found = consider(rules, snapshot, ledger, ALICE, acquire(*shorts))
+    if free:
+        check_free(ledger, ALICE, found.groups)
+    return found
 
 
 def refused(*shorts: str, ledger: Ledger | None = None, rules: Policy = EVERYTHING) -> Reason:
