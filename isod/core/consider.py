@@ -41,6 +41,7 @@ def consider(
     """
     requested = _requested(snapshot, request)
     decision = decide(policy, snapshot, peer, request, requested, hand_overs(snapshot.features))
+    _check_known(snapshot, decision.groups)
     check_quota(ledger.leases.values(), peer, decision.rules, policy.limits)
     return Considered(requested, decision.groups, decision)
 
@@ -74,6 +75,20 @@ def _requested(snapshot: HostSnapshot, request: Acquire) -> tuple[Device, ...]:
             )
         devices.append(device)
     return tuple(devices)
+
+
+def _check_known(snapshot: HostSnapshot, groups: Sequence[Group]) -> None:
+    """A member that could not be read may be anything: its group is given to nobody."""
+    for group in groups:
+        for address in group.members:
+            member = snapshot.devices.get(address)
+            if member is None or member.unsettled:
+                raise RefusedError(
+                    Reason.kernel,
+                    f"{address.short} of group {group.number} cannot be read now",
+                    hint="the kernel is busy with it, or sysfs is odd; look with isoctl show",
+                    devices=[str(address)],
+                )
 
 
 def check_free(ledger: Ledger, peer: Peer, groups: Sequence[Group]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from isod.core.consider import Considered, check_free, consider
@@ -94,3 +96,15 @@ def test_another_device_at_the_address_is_not_what_was_asked_for() -> None:
     with pytest.raises(RefusedError) as caught:
         consider(EVERYTHING, HOST, Ledger(), ALICE, old)
     assert caught.value.refusal.reason is Reason.gone
+
+
+def test_a_member_that_cannot_be_read_keeps_its_group() -> None:
+    lacking = {a: d for a, d in HOST.devices.items() if a != at("01:00.1")}
+    unread = replace(HOST, devices=lacking)
+    unsettled = replace(
+        HOST, devices={a: replace(d, unsettled=d.group == 1) for a, d in HOST.devices.items()}
+    )
+    for snapshot in (unread, unsettled):
+        with pytest.raises(RefusedError) as caught:
+            consider(EVERYTHING, snapshot, Ledger(), ALICE, acquire("01:00.0"))
+        assert caught.value.refusal.reason is Reason.kernel
