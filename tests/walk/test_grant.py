@@ -103,11 +103,11 @@ def test_rights_on_nodes_end_at_once(stage: Stage, borrower: Start) -> None:
     client = borrower()
     client.connect(stage)
     client.do("acquire", devices=[stage.machine.device("single")], hand_over="iommufd", name="one")
-    client.do("acquire", devices=[stage.machine.device("pair")], hand_over="nodes")
+    lease = client.do("acquire", devices=[stage.machine.device("pair")], hand_over="nodes")
     client.do("use", what="open_by_path")
     assert client.do("release_only") == "draining"
     # The open file keeps the lease draining; opening another time is over.
-    stage.daemon.wait_for("lease.in_use")
+    stage.daemon.wait_for("lease.in_use", lease["id"])
     with pytest.raises(PermissionError):
         client.do("use", what="open_by_path")
     client.do("close_taken")
