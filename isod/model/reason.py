@@ -98,7 +98,8 @@ class Refusal:
     """A refusal with its details, ready to be sent.
 
     ``message`` is one sentence. ``details`` holds what the reply's ``data`` carries besides the
-    reason: ``devices``, ``holder``, ``errno``, ``step``, ``undone``, ``rule``, ``term``.
+    reason: ``devices``, ``holder``, ``errno``, ``step``, ``undone``, ``rule``, ``term``,
+    ``uses``.
     """
 
     reason: Reason
