@@ -20,7 +20,7 @@ from isod.client.errors import ConnectionLost, Refused
 
 from .stage import Stage
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 UID = 65534 if os.geteuid() == 0 else os.geteuid()
 OTHER_UID = 65533 if os.geteuid() == 0 else os.geteuid()
 _VFIO = re.compile(r"/opens/\d+/|/dev/vfio/(\d|noiommu|devices)|vfio-device")

@@ -15,9 +15,10 @@ from time import monotonic
 
 from tests.lab.selection import guest_here
 
-# A guest without hardware help is ten times slower, and its host may be busy.
+# A guest without hardware help is ten times slower, its host may be busy, and each look takes time
+# from what is looked at.
 PATIENCE = 90.0 if guest_here() else 6.0
-_LOOK_MILLISECONDS = 2
+_LOOK_MILLISECONDS = 20 if guest_here() else 2
 
 
 class Daemon:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,10 @@ from isod.kernel.linux.control import control
 from isod.kernel.linux.uapi import iommufd as uapi_iommufd
 from isod.kernel.linux.uapi import vfio as uapi_vfio
 from isod.kernel.simulated import calls
+
+# More than the 8 MiB that a process may lock by itself.
+_MAPPED = 16 << 20
+_IOVA = 0x1000000
 
 
 class Ioctls(Protocol):
@@ -109,7 +115,38 @@ class DeviceActs:
             raise PermissionError(13, "no group's node may be opened")
 
 
+class RealDeviceActs(DeviceActs):
+    """What only a real kernel does."""
+
+    def __init__(self, root: Path, files: LeasedFiles, opened: dict[str, int]) -> None:
+        super().__init__(LinuxIoctls(), root, files, opened)
+
+    def map_memory(self) -> None:
+        """Map memory for DMA through the lease's container; it goes with the container."""
+        with mmap.mmap(-1, _MAPPED) as memory:
+            argument = uapi_vfio.vfio_iommu_type1_dma_map(
+                argsz=32,
+                flags=uapi_vfio.VFIO_DMA_MAP_FLAG_READ | uapi_vfio.VFIO_DMA_MAP_FLAG_WRITE,
+                vaddr=ctypes.addressof(ctypes.c_char.from_buffer(memory)),
+                iova=_IOVA,
+                size=_MAPPED,
+            )
+            control(self._files.container, uapi_vfio.VFIO_IOMMU_MAP_DMA, argument)
+
+    def config(self) -> dict[str, str]:
+        """The first four bytes of each device's config space, in hexadecimal: who made it, what."""
+        found = {}
+        for address, device in self._files.devices.items():
+            info = uapi_vfio.vfio_region_info(
+                argsz=32, index=uapi_vfio.VFIO_PCI_CONFIG_REGION_INDEX
+            )
+            control(device, uapi_vfio.VFIO_DEVICE_GET_REGION_INFO, info)
+            found[address.name] = os.pread(device, 4, info.offset).hex()
+        return found
+
+
 def acts_on(kind: str, root: Path, files: LeasedFiles, opened: dict[str, int]) -> DeviceActs:
     """The acts on a lease's files, on a machine of that kind."""
-    ioctls: Ioctls = SimulatedIoctls() if kind == "simulated" else LinuxIoctls()
-    return DeviceActs(ioctls, root, files, opened)
+    if kind == "simulated":
+        return DeviceActs(SimulatedIoctls(), root, files, opened)
+    return RealDeviceActs(root, files, opened)

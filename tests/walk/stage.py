@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 
 from isod.client.blocking import Client
 
@@ -18,6 +19,7 @@ class Stage:
     """Owns the folder and at most one daemon. ``before`` is the picture of the untouched machine.
 
     ``control`` is a connection of the harness itself: it sees all that its own uid may see.
+    ``first_start`` is how many seconds the daemon's first start took.
     """
 
     def __init__(self, furnish: Callable[[Path], Machine], policy: str) -> None:
@@ -32,6 +34,7 @@ class Stage:
         self._daemon: Daemon | None = None
         self._control: Client | None = None
         self._idle_sockets = 0
+        self.first_start = 0.0
 
     def write_policy(self, text: str) -> None:
         """What the next start of the daemon reads."""
@@ -47,6 +50,7 @@ class Stage:
     def start(self) -> Daemon:
         """Start the daemon, and look at it while it has nothing to do."""
         assert self._daemon is None
+        began = monotonic()
         self._daemon = Daemon(
             [
                 *self.machine.serve_arguments(),
@@ -57,6 +61,7 @@ class Stage:
         )
         self._control = Client.connect(self.socket, timeout=PATIENCE)
         self._idle_sockets = self._daemon.fds()["socket"]
+        self.first_start = self.first_start or monotonic() - began
         return self._daemon
 
     def stop(self, seconds: float = PATIENCE) -> None:

@@ -42,13 +42,13 @@ def holdings(stage: Stage) -> Holdings:
     return Holdings(seen[-1], daemon.threads, len(daemon.children()), daemon.resident)
 
 
-def test_a_thousand_cycles(
-    stage: Stage, record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
-) -> None:
+def run_cycles(stage: Stage, cycles: int) -> tuple[Holdings, Holdings]:
+    """Lease and end so many times, each hand-over in turn; what is held after ten and in the
+    end."""
     single = stage.machine.device("single")
     ways = get_args(HandOver)
     after_ten = holdings(stage)
-    for cycle in range(1, CYCLES + 1):
+    for cycle in range(1, cycles + 1):
         hand_over: HandOver = ways[cycle % len(ways)]
         said = len(stage.daemon.log)
         with stage.control.acquire([single], hand_over=hand_over) as lease:
@@ -57,7 +57,13 @@ def test_a_thousand_cycles(
         stage.daemon.wait_for("lease.ended", after=said)
         if cycle == 10:
             after_ten = holdings(stage)
-    in_the_end = holdings(stage)
+    return after_ten, holdings(stage)
+
+
+def test_a_thousand_cycles(
+    stage: Stage, record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    after_ten, in_the_end = run_cycles(stage, CYCLES)
     grown = in_the_end.resident - after_ten.resident
     with capsys.disabled():
         print(

@@ -14,7 +14,15 @@ from .conftest import Raise, Start
 from .stage import Stage
 
 RULES = policy.NOTHING
-LOOKING = {"hello", "host.info", "host.devices", "host.groups", "lease.list", "rpc.discover"}
+LOOKING = {
+    "hello",
+    "host.info",
+    "host.devices",
+    "host.groups",
+    "host.reset_set",
+    "lease.list",
+    "rpc.discover",
+}
 ADMIN = ("admin.", "quarantine.")
 OWN: dict[str, Any] = {"lease": "L1", "secret": "guessed"}
 ACTING: dict[str, tuple[dict[str, Any], str]] = {

@@ -19,11 +19,15 @@ STOP_AND_START_SECONDS = 5.0
 
 
 def restarted(stage: Stage) -> float:
-    """Stop and start the daemon; how long that took."""
+    """Stop and start the daemon; how long that took. In an emulated guest Python alone takes
+    longer to start than all that, so there the first start, with nothing to do, is taken off."""
     began = monotonic()
     stage.stop(STOP_AND_START_SECONDS)
+    stopped = monotonic()
     stage.start()
-    return monotonic() - began
+    started = monotonic()
+    print(f"stopped in {stopped - began:.2f} s, started in {started - stopped:.2f} s")
+    return started - began - (stage.first_start if stage.machine.kind == "linux" else 0)
 
 
 def test_unbound_cdev_is_kept_past_its_lease(raised: Raise, borrower: Start) -> None:

@@ -1,0 +1,1 @@
+"""The walks on real kernels, inside the lab's guests."""

@@ -1,0 +1,57 @@
+"""What other programs of root do to the machine meanwhile."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.contract.linux_host import write_sysfs
+from tests.lab.hardware import Hardware
+
+_PCI = Path("/sys/bus/pci")
+
+
+@contextmanager
+def taken_for_vfio(address: str) -> Iterator[None]:
+    """Bound to vfio-pci by hand, and to its former driver in the end."""
+    device = _PCI / "devices" / address
+    former = (device / "driver").readlink().name
+    write_sysfs(device / "driver/unbind", address)
+    write_sysfs(device / "driver_override", "vfio-pci")
+    write_sysfs(_PCI / "drivers_probe", address)
+    try:
+        yield
+    finally:
+        write_sysfs(device / "driver/unbind", address)
+        write_sysfs(device / "driver_override", "\n")
+        write_sysfs(_PCI / "drivers_probe", address)
+        assert (device / "driver").readlink().name == former
+
+
+@contextmanager
+def open_group(address: str) -> Iterator[None]:
+    """The device's group opened by this process."""
+    descriptor = os.open(f"/dev/vfio/{Hardware().function(address).group}", os.O_RDWR)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def deaf_override(address: str, folder: Path) -> Iterator[None]:
+    """Another file in the place of the device's ``driver_override``: writing it succeeds and has
+    no effect, so that the bus gives the device to its former driver again."""
+    file = folder / "driver_override"
+    file.write_text("(null)\n")
+    attribute = (_PCI / "devices" / address / "driver_override").resolve()
+    subprocess.run(["mount", "--bind", str(file), str(attribute)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(attribute)], check=True)
+        with suppress(FileNotFoundError):
+            file.unlink()
