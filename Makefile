@@ -14,7 +14,7 @@ BIN := .venv/bin
 help:
 	@echo 'make demo       isod at work on a simulated host, in under a minute'
 	@echo 'make test       lint, types, and all tests, on three kernels in the lab'
-	@echo 'make test-fast  the same without the lab'
+	@echo 'make test-fast  the same without the lab and what is slow, on all processors'
 	@echo 'make lab        a shell in a guest with isod running [KERNEL=$(KERNEL) TOPOLOGY=$(TOPOLOGY)]'
 	@echo 'make mutations  break each promise on purpose and see a test turn red'
 	@echo 'make clean      remove what was made in the checkout (the lab keeps its cache elsewhere)'
@@ -27,7 +27,7 @@ test: test-setup lab-setup lint
 	$(BIN)/python -m pytest $(PYTEST)
 
 test-fast: test-setup lint
-	$(BIN)/python -m pytest -q -m 'not lab' $(PYTEST)
+	$(BIN)/python -m pytest -q -m 'not lab and not slow' -n auto --dist worksteal $(PYTEST)
 
 lint: test-setup
 	$(BIN)/ruff check .

@@ -60,6 +60,7 @@ def run_cycles(stage: Stage, cycles: int) -> tuple[Holdings, Holdings]:
     return after_ten, holdings(stage)
 
 
+@pytest.mark.slow
 def test_a_thousand_cycles(
     stage: Stage, record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
