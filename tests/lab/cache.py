@@ -60,14 +60,12 @@ def guest_slot(stopped: threading.Event) -> Iterator[bool]:
     directory = cache_directory() / "locks"
     directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        handles = [stack.enter_context(open(path, "w")) for path in _slot_files(directory)]
-        while not stopped.is_set():
-            if any(_try_lock(handle) for handle in handles):
-                yield True
-                return
-            # No event tells that somebody else's lock is free without also waiting for just it.
-            stopped.wait(0.5)
-        yield False
+        # Who holds the turn gets the next free slot; without it a run with many guests would
+        # take each slot again that it has just left.
+        with open(directory / "guest-turn", "w") as turn:
+            slots = [stack.enter_context(open(path, "w")) for path in _slot_files(directory)]
+            free = _await_lock([turn], stopped) and _await_lock(slots, stopped)
+        yield free
 
 
 def guest_limit() -> int:
@@ -77,6 +75,16 @@ def guest_limit() -> int:
 
 def _slot_files(directory: Path) -> list[Path]:
     return [directory / f"guest-{number}" for number in range(guest_limit())]
+
+
+def _await_lock(handles: list[TextIO], stopped: threading.Event) -> bool:
+    """Hold one of the locks, whichever is free first."""
+    while not stopped.is_set():
+        if any(_try_lock(handle) for handle in handles):
+            return True
+        # No event tells that one of several locks of others is free.
+        stopped.wait(0.2)
+    return False
 
 
 def _try_lock(handle: TextIO) -> bool:

@@ -9,7 +9,14 @@ import pytest
 from tests.lab import kernels
 from tests.lab.archive import ArchiveError
 from tests.lab.build import missing_options
-from tests.lab.cache import cache_directory, locked, make_entry, short_hash, sweep_unfinished
+from tests.lab.cache import (
+    cache_directory,
+    guest_slot,
+    locked,
+    make_entry,
+    short_hash,
+    sweep_unfinished,
+)
 from tests.lab.qemu import version_of
 
 
@@ -69,6 +76,27 @@ def test_lock_is_held_by_one() -> None:
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+
+
+@pytest.mark.usefixtures("cache")
+def test_slots_are_few_and_waiting_for_one_can_be_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ISOD_LAB_GUESTS", "1")
+    stopped = threading.Event()
+    answers = []
+
+    def second() -> None:
+        with guest_slot(stopped) as free:
+            answers.append(free)
+
+    with guest_slot(threading.Event()) as free:
+        assert free
+        thread = threading.Thread(target=second)
+        thread.start()
+        stopped.set()
+        thread.join()
+    assert answers == [False]
+    with guest_slot(threading.Event()) as free:
+        assert free
 
 
 def test_hash_tells_parts_apart() -> None:
