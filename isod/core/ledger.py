@@ -290,7 +290,8 @@ class Ledger:
 def _with_undone(refusal: Refusal, lease: Lease, event: Returned) -> Refusal:
     """The reply to a request that failed half-way says what was put back and what was not."""
     problems = {str(address): problem.message for address, problem in event.problems}
-    undone = [str(device.address) for device in lease.devices if device.touched]
+    touched = [str(device.address) for device in lease.devices if device.touched]
+    undone = [address for address in touched if address not in problems]
     details = {**refusal.details, "undone": undone}
     if problems:
         details["not_undone"] = problems

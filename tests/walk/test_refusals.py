@@ -103,6 +103,7 @@ def test_what_does_not_come_back_is_said(stage: Stage) -> None:
     with pytest.raises(Refused) as caught:
         stage.control.acquire([pair], hand_over="iommufd").close()
     assert list(caught.value.data["not_undone"]) == [f"pci:{sibling}"]  # type: ignore[call-overload]
+    assert caught.value.data["undone"] == [f"pci:{pair}"]
     stage.daemon.wait_for("device.stranded", sibling)
     outside.write(stage.machine.root, sibling, "driver_override", "")
     outside.probe_drivers(stage.machine.root, sibling)
