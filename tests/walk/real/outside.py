@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.contract.linux_host import write_sysfs
@@ -42,16 +42,12 @@ def open_group(address: str) -> Iterator[None]:
 
 
 @contextmanager
-def deaf_override(address: str, folder: Path) -> Iterator[None]:
-    """Another file in the place of the device's ``driver_override``: writing it succeeds and has
-    no effect, so that the bus gives the device to its former driver again."""
-    file = folder / "driver_override"
-    file.write_text("(null)\n")
+def deaf_override(address: str) -> Iterator[None]:
+    """/dev/null in the place of the device's ``driver_override``: writing it succeeds and has no
+    effect, so that the bus gives the device to its former driver again."""
     attribute = (_PCI / "devices" / address / "driver_override").resolve()
-    subprocess.run(["mount", "--bind", str(file), str(attribute)], check=True)
+    subprocess.run(["mount", "--bind", "/dev/null", str(attribute)], check=True)
     try:
         yield
     finally:
         subprocess.run(["umount", str(attribute)], check=True)
-        with suppress(FileNotFoundError):
-            file.unlink()

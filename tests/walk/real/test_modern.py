@@ -18,7 +18,6 @@ from tests.walk.test_own_lease import (
 )
 from tests.walk.test_restart import (
     test_a_client_that_lives_through_a_restart,
-    test_unbound_cdev_is_kept_past_its_lease,
 )
 
 __all__ = [
@@ -31,7 +30,6 @@ __all__ = [
     "test_rights_on_nodes_end_at_once",
     "test_the_client_has_what_was_declared_and_nothing_else",
     "test_the_lease_outlives_the_connection",
-    "test_unbound_cdev_is_kept_past_its_lease",
 ]
 
 pytestmark = pytest.mark.lab(kernels=("7.2",), topology="standard")

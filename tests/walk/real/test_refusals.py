@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,6 +39,8 @@ def test_held_by_another_root_program(stage: Stage, lab_guest: GuestName) -> Non
 
 
 def test_a_bridge_driver_that_may_not_be_taken(stage: Stage, hardware: Hardware) -> None:
+    if hardware.function(hardware.bridge).driver != "shpchp":
+        pytest.skip("the bridge is not on shpchp here")
     nic = hardware.bridge_nics[1]
     refusal = refused(stage, nic, "group")
     assert refusal.reason is Reason.not_viable
@@ -48,16 +49,15 @@ def test_a_bridge_driver_that_may_not_be_taken(stage: Stage, hardware: Hardware)
     assert not stage.changes()
 
 
-def test_a_bind_that_fails_half_way_is_rolled_back(
-    stage: Stage, lab_guest: GuestName, tmp_path: Path
-) -> None:
+def test_a_bind_that_fails_half_way_is_rolled_back(stage: Stage, lab_guest: GuestName) -> None:
     """The first of two is bound by then."""
     pair, sibling = stage.machine.device("pair"), stage.machine.device("sibling")
-    with deaf_override(sibling, tmp_path):
+    with deaf_override(sibling):
         for hand_over in hand_overs(lab_guest):
             refusal = refused(stage, pair, hand_over)
             assert refusal.reason is Reason.kernel, refusal
             assert refusal.data["step"] == "bind"
+            assert "not_undone" not in refusal.data
             assert set(refusal.data["undone"]) == {f"pci:{pair}", f"pci:{sibling}"}  # type: ignore[call-overload]
             stage.until_restored()
     stage.control.acquire([pair], hand_over="group").close()
