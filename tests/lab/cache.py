@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -77,7 +77,7 @@ def _slot_files(directory: Path) -> list[Path]:
     return [directory / f"guest-{number}" for number in range(guest_limit())]
 
 
-def _await_lock(handles: list[TextIO], stopped: threading.Event) -> bool:
+def _await_lock(handles: Sequence[TextIO], stopped: threading.Event) -> bool:
     """Hold one of the locks, whichever is free first."""
     while not stopped.is_set():
         if any(_try_lock(handle) for handle in handles):
