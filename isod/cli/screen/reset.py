@@ -34,7 +34,7 @@ def reset_words(device: DeviceInfo, info: ResetSetInfo | None) -> str:
 
 
 def lease_reset_words(reset: LeaseReset) -> str:
-    """The line of ``explain`` and ``acquire``."""
+    """The line of ``explain``, behind "Hot reset:"."""
     if reset.hot == "never":
         return f"no, {escape(reset.why or 'there is nothing to reset')}."
     alone = [one for one in reset.sets if len(one.hits) == 1]
