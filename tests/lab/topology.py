@@ -76,6 +76,26 @@ _VIRTUAL_FUNCTIONS = """
     -device nvme,bus=rp7,serial=n2,subsys=ss,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2
 """
 
+_BRIDGES_BESIDE_DEVICES = """
+    -device pcie-root-port,id=rp10,chassis=20,slot=10
+    -device pcie-pci-bridge,id=pb2,bus=rp10
+    -device e1000,bus=pb2,addr=1
+    -device pci-bridge,id=pb3,bus=pb2,chassis_nr=21,addr=2
+    -device e1000,bus=pb3,addr=1
+    -device pcie-root-port,id=rp11,chassis=22,slot=11
+    -device x3130-upstream,id=up2,bus=rp11,addr=0.0,multifunction=on
+    -device igb,bus=rp11,addr=0.1
+    -device xio3130-downstream,id=dn3,bus=up2,chassis=23,slot=0
+    -device e1000e,bus=dn3
+"""
+
+_TWO_AND_ONE = """
+    -device pcie-root-port,id=rp12,chassis=24,slot=12
+    -device e1000e,bus=rp12,addr=0.0,multifunction=on
+    -device e1000e,bus=rp12,addr=0.1
+    -device igb,bus=rp12,addr=0.2
+"""
+
 TOPOLOGIES = {
     topology.name: topology
     for topology in (
@@ -100,6 +120,18 @@ TOPOLOGIES = {
             name="sriov",
             reason="physical functions whose virtual functions come and go: a NIC and an NVMe",
             devices=_VIRTUAL_FUNCTIONS,
+        ),
+        Topology(
+            name="reset-sets",
+            reason="reset sets that hold bridges: NICs beside a PCI bridge and beside a switch; "
+            "and one of a group of two and a group of one",
+            devices=_BRIDGES_BESIDE_DEVICES + _TWO_AND_ONE,
+        ),
+        Topology(
+            name="slots",
+            reason="ports that run their slots themselves (pciehp), so that hot resets go by slot",
+            devices=_SHARED_BUS + _VIRTUAL_FUNCTIONS,
+            command_line=("intel_iommu=on", "pcie_ports=native"),
         ),
     )
 }

@@ -1,0 +1,1 @@
+"""What isod predicts of hot resets, held against real kernels."""

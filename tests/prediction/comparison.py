@@ -1,0 +1,149 @@
+"""One arrangement of drivers after the other: predict, write it down, then let the prober try."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+from isod.core.reset_answer import Owner, answer
+from isod.core.reset_set import ResetSets
+from isod.core.reset_table import verdict
+from isod.kernel.scan import scan_host
+from isod.model.address import Address
+from isod.model.host import Features
+from isod.model.reset import ResetAnswer
+from tests.prediction import machine
+from tests.prediction.cases import Case, Function, HandOver, cases
+from tests.prediction.tally import ALONE, NOT_OPENED, Tally
+from tests.prediction.truth import Answer, read_client, truth
+
+_REFUSED = {errno.EINVAL, errno.EPERM, errno.ENODEV}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """isod's answer for a caller, and the functions that it says are hit."""
+
+    answer: ResetAnswer
+    hits: tuple[str, ...] | None
+
+    @classmethod
+    def now(cls, case: Case) -> Prediction:
+        """From sysfs as it is; nothing is opened."""
+        snapshot = scan_host(Path("/"), 1, Features(kernel=os.uname().release))
+        sets = ResetSets(snapshot)
+        device = snapshot.devices[Address.pci(case.caller)]
+        assert device.group is not None
+        its_set = sets.of(device.address)
+        owner = Owner(case.hand_over, frozenset({device.group}))
+        hits = None if its_set is None else tuple(one.name for one in its_set.members)
+        return cls(answer(sets, device, owner), hits)
+
+
+@dataclass
+class Comparison:
+    """Compares on this machine. ``book`` is where predictions are written before anything opens."""
+
+    program: Path
+    book: Path
+    tally: Tally = field(default_factory=Tally)
+
+    def compare(
+        self, members: Sequence[Function], callers: Sequence[str], *, cdevs: bool, stub: bool
+    ) -> None:
+        """Try all cases of these callers, whose set ``members`` are as far as the test knows."""
+        hand_overs: tuple[HandOver, ...] = ("iommufd", "group") if cdevs else ("group",)
+        found = [
+            case
+            for caller in members
+            if caller.address in callers
+            for hand_over in hand_overs
+            for case in cases(members, caller, hand_over, cdevs=cdevs, stub=stub)
+        ]
+
+        def arrangement(case: Case) -> list[tuple[str, str]]:
+            return sorted((address, driver or "") for address, driver in case.drivers.items())
+
+        for _, together in groupby(sorted(found, key=arrangement), arrangement):
+            self._arranged(members, list(together))
+
+    def _arranged(self, members: Sequence[Function], together: Sequence[Case]) -> None:
+        for address, driver in together[0].drivers.items():
+            machine.put_on(address, driver)
+        left = machine.open_nodes()
+        assert not left, left
+        predictions = {
+            key: Prediction.now(case)
+            for case in together
+            for key in [(case.caller, case.hand_over)]
+        }
+        with self.book.open("a") as book:
+            for (caller, hand_over), one in predictions.items():
+                line = {"caller": caller, "hand_over": hand_over, "hits": one.hits}
+                book.write(json.dumps(line | one.answer.model_dump(mode="json")) + "\n")
+            book.flush()
+            os.fsync(book.fileno())
+        for case in together:
+            self._try(members, case, predictions[case.caller, case.hand_over])
+
+    def _try(self, members: Sequence[Function], case: Case, predicted: Prediction) -> None:
+        drivers = {one.address: machine.driver_of(one.address) for one in members}
+        with machine.prober(self.program) as other, machine.prober(self.program) as caller:
+            others_answers = other.run(case.other_does)
+            answers = caller.run(case.caller_does)
+        what = f"{case.caller} by {case.hand_over}, {case.focus} {case.name}"
+        other_client = read_client(case.other_does, others_answers)
+        assert not other_client.refused, (what, other_client.refused)
+        client = read_client(case.caller_does, answers)
+        virtual = frozenset(
+            one.address
+            for one in members
+            if (machine.PCI / "devices" / one.address / "physfn").is_symlink()
+        )
+        true = truth(case, members, drivers, virtual, client, other_client)
+        info, reset = answers[-2:]
+        permitted = true.asked and reset["errno"] not in _REFUSED
+        complaints = list(_wrong(predicted, info, reset, true.asked))
+        if predicted.answer.permits(true.here, true.passed) != permitted:
+            complaints.append(f"predicted {predicted.answer}, the kernel said {reset}")
+        if true.asked:
+            hit = predicted.hits
+            ruled = verdict(None if hit is None else [true.members[name] for name in hit])
+            if (ruled == "permitted") != permitted:
+                complaints.append(f"the table says {ruled}, the kernel {reset}: {true.members}")
+        elif case.focus is None or drivers[case.focus] in (None, "vfio-pci", "pci-stub"):
+            complaints.append(f"the caller could not ask: {client.refused}")
+        self._count(case, true.members, true.asked)
+        self.tally.permitted += permitted
+        self.tally.succeeded += true.asked and reset["errno"] == 0
+        self.tally.mismatches += [f"{what}: {complaint}" for complaint in complaints]
+        print(f"{what}: {'permitted' if permitted else 'refused'}, errno {reset['errno']}")
+
+    def _count(self, case: Case, members: object, asked: bool) -> None:
+        self.tally.cases += 1
+        if case.focus is None:
+            self.tally.cells[ALONE, case.hand_over] += 1
+        elif not asked:
+            self.tally.cells[NOT_OPENED, case.hand_over] += 1
+        else:
+            assert isinstance(members, dict)
+            state, claim = members[case.focus]
+            self.tally.cells[state.value, claim.value] += 1
+
+
+def _wrong(predicted: Prediction, info: Answer, reset: Answer, asked: bool) -> Iterator[str]:
+    """What the kernel's list of functions says against the predicted set."""
+    if not asked:
+        return
+    if predicted.hits is None:
+        if (info["errno"], reset["errno"]) != (errno.ENODEV, errno.ENODEV):
+            yield f"predicted no set, the kernel said {info} and {reset}"
+    elif info["errno"]:
+        yield f"no list of functions: {info}"
+    elif sorted(name for name, _ in info["functions"]) != sorted(predicted.hits):
+        yield f"predicted {predicted.hits}, the kernel lists {info['functions']}"

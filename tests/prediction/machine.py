@@ -1,0 +1,122 @@
+"""The machine as the test uses it: drivers are put onto functions, and the prober is run."""
+
+from __future__ import annotations
+
+import errno
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+PCI = Path("/sys/bus/pci")
+_PATIENCE = 120
+
+
+def driver_of(address: str) -> str | None:
+    link = PCI / "devices" / address / "driver"
+    return link.readlink().name if link.is_symlink() else None
+
+
+def put_on(address: str, driver: str | None) -> None:
+    """Put a function on a driver, or on none. Nothing may have it open: an unbind would wait."""
+    place = PCI / "devices" / address
+    former = driver_of(address)
+    (place / "driver_override").write_text(f"{driver or 'nothing'}\n")
+    if former == driver:
+        return
+    if former is not None:
+        (place / "driver/unbind").write_text(address)
+    if driver is not None:
+        (PCI / "drivers_probe").write_text(address)
+    assert driver_of(address) == driver, f"{address} is on {driver_of(address)}, not on {driver}"
+
+
+def unbind_bridge(address: str) -> None:
+    """Take a bridge from a driver that keeps its group from being owned."""
+    if driver_of(address) not in (None, "pcieport"):
+        (PCI / "devices" / address / "driver/unbind").write_text(address)
+
+
+def set_virtual_functions(physical: str, count: int) -> list[str]:
+    """Make as many virtual functions, on no driver unless vfio takes them by itself."""
+    place = PCI / "devices" / physical
+    if count:
+        (place / "sriov_drivers_autoprobe").write_text("0")
+    (place / "sriov_numvfs").write_text(f"{count}")
+    return [(place / f"virtfn{number}").readlink().name for number in range(count)]
+
+
+def group_of(address: str) -> int:
+    return int((PCI / "devices" / address / "iommu_group").readlink().name)
+
+
+def cdev_of(address: str) -> str:
+    (node,) = (PCI / "devices" / address / "vfio-dev").iterdir()
+    return f"/dev/vfio/devices/{node.name}"
+
+
+def open_nodes() -> list[str]:
+    """Which nodes of vfio and iommufd any process has open."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            target = str(link.readlink())
+        except OSError as error:
+            assert error.errno in (errno.ENOENT, errno.ESRCH), error
+            continue
+        if target.startswith(("/dev/vfio", "/dev/iommu", "anon_inode:[vfio")):
+            found.append(f"{link}: {target}")
+    return found
+
+
+def filled_in(script: Sequence[str]) -> list[str]:
+    """The script with the devices' nodes as they are called now."""
+    lines = []
+    for line in script:
+        before, mark, after = line.partition("{cdev ")
+        address, _, rest = after.partition("}")
+        lines.append(before + cdev_of(address) + rest if mark else line)
+    return lines
+
+
+class Prober:
+    """A running prober."""
+
+    def __init__(self, program: Path) -> None:
+        self._process = subprocess.Popen(
+            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+
+    def run(self, script: Sequence[str]) -> list[dict[str, Any]]:
+        """Give it commands and take the kernel's answers."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        answers = []
+        for line in filled_in(script):
+            self._process.stdin.write(line + "\n")
+            answer = self._process.stdout.readline()
+            assert answer, f"the prober ended at: {line}"
+            answers.append(json.loads(answer))
+        return answers
+
+    def end(self) -> None:
+        """Let it close everything."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            assert self._process.wait(_PATIENCE) == 0
+        finally:
+            self._process.kill()
+            assert self._process.stdout is not None
+            self._process.stdout.close()
+
+
+@contextmanager
+def prober(program: Path) -> Iterator[Prober]:
+    running = Prober(program)
+    try:
+        yield running
+    finally:
+        running.end()

@@ -1,0 +1,108 @@
+"""The cases reach every cell of the table, and isod's answer and the table agree about each:
+without a kernel, so that a gap shows at once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from isod.core.reset_answer import Owner, answer
+from isod.core.reset_set import ResetSets
+from isod.core.reset_table import TABLE, verdict
+from isod.model.host import Device, HostSnapshot
+from isod.model.reset import Claim, MemberState
+from tests.prediction.cases import VFIO, Case, Function, cases
+from tests.prediction.truth import Truth, read_client, truth
+from tests.unit.core.build import at, bridge, device, host
+
+PORT = replace(bridge("00:01.0", None), secondary_bus="0000:01")
+FIRST, SECOND, THIRD = "0000:01:00.0", "0000:01:00.1", "0000:01:00.2"
+
+PAIR = (Function(FIRST, 1, "igb"), Function(SECOND, 1, "igb"))
+TWO_GROUPS = (Function(FIRST, 1, "igb"), Function(SECOND, 2, "igb"))
+THREE = (*TWO_GROUPS, Function(THIRD, 2, "igb"))
+SAME_GROUP_BRIDGE = (Function(FIRST, 1), Function(SECOND, 1, "pcieport", bridge=True, kept=True))
+OTHER_GROUP_BRIDGE = (Function(FIRST, 1), Function(SECOND, 2, "pcieport", bridge=True, kept=True))
+USED_BY_HOST = (Function(FIRST, 1, "igb", kept=True), Function(SECOND, 2, on_vfio=True))
+VIRTUAL = (
+    Function(FIRST, 1, on_vfio=True, token=True),
+    Function(SECOND, 2, on_vfio=True, token=True),
+    Function(THIRD, 3, on_vfio=True, token=True),
+)
+SETS = (PAIR, TWO_GROUPS, THREE, SAME_GROUP_BRIDGE, OTHER_GROUP_BRIDGE, USED_BY_HOST, VIRTUAL)
+VIRTUAL_OF = {USED_BY_HOST: frozenset({SECOND}), VIRTUAL: frozenset({SECOND, THIRD})}
+
+
+def came_about(members: tuple[Function, ...], case: Case) -> Truth:
+    """The case with a kernel that refuses nothing."""
+    drivers = {one.address: VFIO if one.on_vfio else one.native for one in members}
+    drivers |= dict(case.drivers)
+    clients = [
+        read_client(script, [{"errno": 0}] * len(script))
+        for script in (case.caller_does, case.other_does)
+    ]
+    return truth(case, members, drivers, VIRTUAL_OF.get(members, frozenset()), *clients)
+
+
+def snapshot_of(members: tuple[Function, ...], case: Case) -> HostSnapshot:
+    def one(member: Function) -> Device:
+        short = member.address
+        if member.bridge:
+            return bridge(short, member.group)
+        driver = VFIO if member.on_vfio else case.drivers.get(member.address, member.native)
+        virtual = member.address in VIRTUAL_OF.get(members, frozenset())
+        return device(short, member.group, driver, physical_function=at(FIRST) if virtual else None)
+
+    return host(PORT, *(one(member) for member in members))
+
+
+def used_by(state: MemberState) -> bool:
+    return state is MemberState.kernel_driver
+
+
+def all_cases(members: Sequence[Function]) -> list[Case]:
+    return [
+        case
+        for caller in members
+        if not caller.kept
+        for hand_over in ("iommufd", "group")
+        for case in cases(members, caller, hand_over, cdevs=True, stub=True)
+    ]
+
+
+def test_every_cell_that_can_be_is_reached() -> None:
+    cells: Counter[tuple[MemberState, Claim]] = Counter()
+    for members in SETS:
+        for case in all_cases(members):
+            if case.focus is not None:
+                cells[came_about(members, case).members[case.focus]] += 1
+    possible = {cell for cell, ruling in TABLE.items() if ruling != "cannot be"}
+    assert possible - set(cells) == set()
+
+
+@pytest.mark.parametrize("members", SETS)
+def test_answer_and_table_agree_about_every_case(members: tuple[Function, ...]) -> None:
+    for case in all_cases(members):
+        true = came_about(members, case)
+        group = next(one.group for one in members if one.address == case.caller)
+        states = [true.members[one.address] for one in members]
+        used = {
+            one.group for one, (state, _) in zip(members, states, strict=True) if used_by(state)
+        }
+        if group in used or used & true.here:
+            continue  # a kernel refuses to open a group that a kernel driver is in
+        snapshot = snapshot_of(members, case)
+        sets = ResetSets(snapshot)
+        owner = Owner(case.hand_over, frozenset({group}))
+        promised = answer(sets, snapshot.devices[at(case.caller)], owner)
+        ruled = verdict(true.members.values())
+        assert promised.permits(true.here, true.passed) == (ruled == "permitted"), case
+
+
+def test_names_of_cases_tell_them_apart() -> None:
+    for members in SETS:
+        names = [(c.caller, c.hand_over, c.focus, c.name) for c in all_cases(members)]
+        assert len(set(names)) == len(names)
