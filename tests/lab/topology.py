@@ -89,6 +89,9 @@ _BRIDGES_BESIDE_DEVICES = """
     -device e1000e,bus=dn3
 """
 
+# With ACPI's hot-plug, the default, the kernel leaves slots to firmware.
+_WITHOUT_ACPI_HOTPLUG = "-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"
+
 _TWO_AND_ONE = """
     -device pcie-root-port,id=rp12,chassis=24,slot=12
     -device e1000e,bus=rp12,addr=0.0,multifunction=on
@@ -130,8 +133,7 @@ TOPOLOGIES = {
         Topology(
             name="slots",
             reason="ports that run their slots themselves (pciehp), so that hot resets go by slot",
-            devices=_SHARED_BUS + _VIRTUAL_FUNCTIONS,
-            command_line=("intel_iommu=on", "pcie_ports=native"),
+            devices=_SHARED_BUS + _VIRTUAL_FUNCTIONS + _WITHOUT_ACPI_HOTPLUG,
         ),
     )
 }

@@ -66,6 +66,9 @@ def cases(
     for focus in others:
         if focus.kept:
             yield write.case("as it is", focus, {})
+            if focus.group != caller.group:
+                apart = write.script(focus, [], without=focus.group)
+                yield write.case("as it is, nothing of its group", focus, {}, apart)
             continue
         if not focus.on_vfio:
             yield write.case("on no driver", focus, {focus.address: None})
@@ -112,7 +115,9 @@ class _Writer:
             other_does=tuple(other_does),
         )
 
-    def script(self, focus: Function | None, extra: Sequence[str]) -> tuple[str, ...]:
+    def script(
+        self, focus: Function | None, extra: Sequence[str], *, without: int | None = None
+    ) -> tuple[str, ...]:
         raise NotImplementedError
 
     def on_vfio(self, focus: Function) -> Iterator[Case]:

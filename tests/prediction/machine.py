@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import select
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 PCI = Path("/sys/bus/pci")
-_PATIENCE = 120
+_PATIENCE = 60
 
 
 def driver_of(address: str) -> str | None:
@@ -96,6 +97,8 @@ class Prober:
         answers = []
         for line in filled_in(script):
             self._process.stdin.write(line + "\n")
+            ready, _, _ = select.select([self._process.stdout], [], [], _PATIENCE)
+            assert ready, f"the kernel does not return from {line}: {self._where()}"
             answer = self._process.stdout.readline()
             assert answer, f"the prober ended at: {line}"
             answers.append(json.loads(answer))
@@ -107,10 +110,18 @@ class Prober:
         self._process.stdin.close()
         try:
             assert self._process.wait(_PATIENCE) == 0
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"the prober does not come to its end: {self._where()}") from error
         finally:
             self._process.kill()
             assert self._process.stdout is not None
             self._process.stdout.close()
+
+    def _where(self) -> str:
+        """Where in the kernel it is stuck, for whoever must find out why."""
+        place = Path("/proc") / str(self._process.pid)
+        files = [place / name for name in ("wchan", "syscall", "stack")]
+        return "; ".join(file.read_text().strip() for file in files if file.exists())
 
 
 @contextmanager
