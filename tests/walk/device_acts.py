@@ -15,8 +15,6 @@ from isod.kernel.linux.uapi import iommufd as uapi_iommufd
 from isod.kernel.linux.uapi import vfio as uapi_vfio
 from isod.kernel.simulated import calls
 
-# More than the 8 MiB that a process may lock by itself.
-_MAPPED = 16 << 20
 _IOVA = 0x1000000
 
 
@@ -123,13 +121,20 @@ class RealDeviceActs(DeviceActs):
 
     def map_memory(self) -> None:
         """Map memory for DMA through the lease's container; it goes with the container."""
-        with mmap.mmap(-1, _MAPPED) as memory:
+        self._map(1 << 20)
+
+    def map_much_memory(self) -> None:
+        """Map more than the 8 MiB that a process may lock by itself."""
+        self._map(16 << 20)
+
+    def _map(self, size: int) -> None:
+        with mmap.mmap(-1, size) as memory:
             argument = uapi_vfio.vfio_iommu_type1_dma_map(
                 argsz=32,
                 flags=uapi_vfio.VFIO_DMA_MAP_FLAG_READ | uapi_vfio.VFIO_DMA_MAP_FLAG_WRITE,
                 vaddr=ctypes.addressof(ctypes.c_char.from_buffer(memory)),
                 iova=_IOVA,
-                size=_MAPPED,
+                size=size,
             )
             control(self._files.container, uapi_vfio.VFIO_IOMMU_MAP_DMA, argument)
 

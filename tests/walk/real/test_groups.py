@@ -45,7 +45,6 @@ def test_a_group_behind_a_bridge(stage: Stage, borrower: Start, hardware: Hardwa
 def test_the_client_maps_memory_and_reads_config_space(
     stage: Stage, borrower: Start, hardware: Hardware
 ) -> None:
-    """More memory than a process may lock by itself, so the raised limit counts, too."""
     client = borrower()
     client.connect(stage)
     pair = stage.machine.device("pair")
@@ -56,16 +55,34 @@ def test_the_client_maps_memory_and_reads_config_space(
     assert f"{vendor}:{device}" == hardware.function(pair).identity
 
 
+@pytest.mark.lab(kernels=("6.12", "7.2"), topology="standard")
 def test_memlock_is_raised_for_the_lease_and_lowered_after_it(
     stage: Stage, borrower: Start
 ) -> None:
     client = borrower()
     client.connect(stage)
     former = client.do("memlock")
-    client.do("acquire", devices=[stage.machine.device("single")], hand_over="group")
+    lease = client.do("acquire", devices=[stage.machine.device("single")], hand_over="group")
+    assert "memlock" not in " ".join(lease["warnings"])
     assert client.do("memlock").split()[3:5] == [str(MEMLOCK)] * 2
+    client.do("use", what="map_much_memory")
     client.do("release")
     stage.daemon.until(lambda: client.do("memlock") == former, "not lowered")
+
+
+@pytest.mark.lab(kernels=("6.1",), topology="standard")
+def test_memlock_is_left_alone_where_a_peer_cannot_be_named_safely(
+    stage: Stage, borrower: Start
+) -> None:
+    """6.1 gives no pidfd of the peer. The client is told."""
+    client = borrower()
+    client.connect(stage)
+    former = client.do("memlock")
+    lease = client.do("acquire", devices=[stage.machine.device("single")], hand_over="group")
+    assert "memlock" in " ".join(lease["warnings"])
+    assert client.do("memlock") == former
+    with pytest.raises(OSError, match="in the client"):
+        client.do("use", what="map_much_memory")
 
 
 def test_rights_on_a_node_are_taken_back_while_it_is_open(stage: Stage, borrower: Start) -> None:
