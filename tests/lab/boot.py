@@ -65,10 +65,15 @@ def virtme_command(machine: Machine, qemu: Sequence[str] = ()) -> list[str]:
     """The part of vng's command line that is the same for tests and for a shell."""
     program = Path(sys.executable).parent / "vng"
     command = [str(program), "-r", str(machine.kernel.image), "--force-9p", "--disable-microvm"]
+    emulation: list[str] = []
     if not machine.use_kvm:
         command.append("--disable-kvm")
+        # One thread for all processors: with several, QEMU 10 can run into its own assertion
+        # "iotlb_to_section: section_index < d->map.sections_nb", when one processor maps a BAR
+        # while another one reads device memory.
+        emulation = ["-accel", "tcg,thread=single"]
     command += ["--user", "root", "-m", machine.memory, "--cpus", str(machine.processors)]
-    arguments = [*machine.topology.arguments(), *_SECOND_ROOT, *qemu]
+    arguments = [*emulation, *machine.topology.arguments(), *_SECOND_ROOT, *qemu]
     command.append(f"--qemu-opts={shlex.join(arguments)}")
     for option in (_UNUSED_MODULES, _TRUST_TIMER, *machine.topology.command_line):
         command += ["--append", option]
