@@ -23,7 +23,7 @@ from tests.lab.topology import TOPOLOGIES
 # From starting QEMU to the first event, a stock kernel with udev, on a busy machine.
 BOOT_PATIENCE = 300.0
 # Between the tests: collection, and the fixtures that pytest ends after the last report.
-IDLE_PATIENCE = 180.0
+IDLE_PATIENCE = 300.0
 
 
 @dataclass(frozen=True)

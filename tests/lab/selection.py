@@ -10,7 +10,7 @@ from tests.lab.protocol import GUEST_VARIABLE
 from tests.lab.topology import TOPOLOGIES
 
 # How long one test may run without coming to an end before its guest counts as hung.
-DEFAULT_LIMIT = 180.0
+DEFAULT_LIMIT = 300.0
 
 
 @dataclass(frozen=True, order=True)
