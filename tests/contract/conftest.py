@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Generator
 
 import pytest
 
@@ -20,19 +19,6 @@ pytest.register_assert_rewrite(
 )
 
 _SUITE = "tests/contract/test_"
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_report_from_serializable() -> Generator[
-    None,
-    pytest.TestReport | pytest.CollectReport | None,
-    pytest.TestReport | pytest.CollectReport | None,
-]:
-    """Why a case was skipped in a guest comes as a list; pytest's own summary wants a tuple."""
-    report = yield
-    if isinstance(report, pytest.TestReport) and isinstance(report.longrepr, list):
-        report.longrepr = tuple(report.longrepr)
-    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

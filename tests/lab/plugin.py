@@ -104,6 +104,9 @@ class Outer:
             report = self._config.hook.pytest_report_from_serializable(
                 config=self._config, data=news.data
             )
+            if isinstance(report.longrepr, list):
+                # The place and reason of a skip: a tuple, which JSON made a list of.
+                report.longrepr = tuple(report.longrepr)
             phases.append(report.when)
             item.ihook.pytest_runtest_logreport(report=report)
         if news.trouble is not None:
