@@ -9,13 +9,14 @@ PYTEST ?=
 export PYTHON
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast lint mutations lab lab-tools lab-setup test-setup demo-setup clean
+.PHONY: help demo test test-fast prediction lint mutations lab lab-tools lab-setup test-setup demo-setup clean
 
 help:
 	@echo 'make demo       isod at work on a simulated host, in under a minute'
 	@echo 'make test       lint, types, and all tests, on three kernels in the lab'
 	@echo 'make test-fast  the same without the lab and what is slow, on all processors'
 	@echo 'make lab        a shell in a guest with isod running [KERNEL=$(KERNEL) TOPOLOGY=$(TOPOLOGY)]'
+	@echo 'make prediction hot-reset answers against real kernels, not part of make test'
 	@echo 'make mutations  break each promise on purpose and see a test turn red'
 	@echo 'make clean      remove what was made in the checkout (the lab keeps its cache elsewhere)'
 	@echo 'PYTEST="-k name" passes arguments to pytest.'
@@ -24,7 +25,11 @@ demo: demo-setup
 	@$(BIN)/python -m isod.cli.demo
 
 test: test-setup lab-setup lint
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -m 'not prediction' $(PYTEST)
+
+# Leaves its guests' devices in odd states, so it has guests of its own.
+prediction: test-setup lab-setup
+	$(BIN)/python -m pytest -m prediction tests/prediction $(PYTEST)
 
 test-fast: test-setup lint
 	$(BIN)/python -m pytest -q -m 'not lab and not slow' -n auto --dist worksteal $(PYTEST)

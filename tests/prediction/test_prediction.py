@@ -29,6 +29,9 @@ LIMIT = 1800.0
 _AHCI = "0106"
 
 
+pytestmark = pytest.mark.prediction
+
+
 @pytest.fixture(scope="session")
 def program(uapi_headers: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The prober, built here."""
