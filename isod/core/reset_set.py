@@ -19,8 +19,8 @@ from isod.model.reset import ResetSet
 _RESETTING_DRIVER = "pciehp"
 
 # From here on a pciehp slot covers all devices of its bus (PCI_SLOT_ALL_DEVICES in pci_slot.c),
-# before only device 0: functions with ARI numbers past 7 were in no slot. Some stable kernels
-# have it, too; that cannot be seen.
+# before only device 0: functions with ARI numbers past 7, virtual ones above all, were in no slot.
+# Seen so on 6.12.95 and 7.2. A stable kernel may have it sooner; that cannot be seen in sysfs.
 _WHOLE_BUS_SLOTS = (7, 1)
 
 

@@ -78,7 +78,8 @@ class ResetAnswer(BaseModel):
 
     def permits(self, bound: Collection[int], passed: Collection[int]) -> bool:
         """The kernel's verdict for a client whose iommufd has a device of each of the groups
-        ``bound``, and who passes the fds of the groups ``passed``."""
+        ``bound``, and who passes the fds of the groups ``passed`` (who passes more fds than the
+        set has functions is told EINVAL for that)."""
         if self.hot == "never":
             return False
         return set(self.bind_groups) <= set(bound) and set(self.pass_groups) <= set(passed)

@@ -13,6 +13,7 @@ from isod.model.reset import Claim, MemberState
 COLUMNS = (Claim.group_here, Claim.group_not_here, Claim.given, Claim.withheld)
 _HEADS = ("cdev: here", "cdev: not here", "fd passed", "not passed")
 ALONE = "alone in its set"
+BESIDE = "on the same bus, but not in the set"
 NOT_OPENED = "kernel driver in the caller's own group: cannot be opened"
 
 
@@ -49,7 +50,7 @@ class Tally:
         for state in MemberState:
             shown = (self._cell(state, column) for column in COLUMNS)
             yield f"{state.value:<58}" + "".join(f"{cell:>16}" for cell in shown)
-        for row in (ALONE, NOT_OPENED):
+        for row in (ALONE, BESIDE, NOT_OPENED):
             here, passed = (self.cells[row, column] for column in ("iommufd", "group"))
             yield f"{row:<58}{here:>16}{'':>16}{passed:>16}"
         yield (
