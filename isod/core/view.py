@@ -133,19 +133,9 @@ def group_info(group: Group, snapshot: HostSnapshot, ledger: Ledger, peer: Peer)
 
 
 def lease_info(lease: Lease, secret: str | None = None) -> LeaseInfo:
-    state: Literal["preparing", "leased", "draining", "scrubbing"] = "preparing"
-    match lease.state:
-        case State.leased | State.reopening:
-            state = "leased"
-        case State.draining | State.fencing:
-            state = "draining"
-        case State.scrubbing:
-            state = "scrubbing"
-        case State.preparing:
-            pass
     return LeaseInfo(
         id=lease.id,
-        state=state,
+        state=lease.state.public,
         rule=lease.rule,
         hand_over=lease.hand_over,
         devices=tuple(leased_device(device) for device in lease.devices),

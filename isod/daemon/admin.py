@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import trio
+from pydantic import BaseModel
 
 from isod.core import view
 from isod.model import reply, request
@@ -16,7 +17,7 @@ from isod.model.reason import Reason, Refusal, RefusedError
 from . import policy_folder
 from .grants import Begun
 from .identify import Identity
-from .listing import number_cursor, page_of
+from .listing import lease_page
 from .outcome import Outcome
 from .policy_folder import PolicyError
 from .world import World
@@ -30,20 +31,9 @@ class Admin:
         self._folders = tuple(folders)
         self._nursery = nursery
 
-    def leases(self, who: Identity, params: request.Page) -> reply.LeasePage:
+    def leases(self, who: Identity, params: request.Page) -> BaseModel:
         """Everybody's leases."""
-        everybodys = {int(lease.id[1:]): lease for lease in self._world.ledger.leases.values()}
-        page = page_of(
-            sorted(everybodys),
-            params,
-            number_cursor,
-            lambda found, following: reply.LeasePage(
-                leases=tuple(view.lease_info(everybodys[number]) for number in found),
-                next=following,
-            ),
-        )
-        assert isinstance(page, reply.LeasePage)
-        return page
+        return lease_page(self._world.ledger.leases.values(), params)
 
     def revoke(self, who: Identity, params: request.LeaseName) -> reply.LeaseResult:
         """Take a lease back: rights and limits go at once; what is open drains until closed."""

@@ -26,7 +26,7 @@ from isod.model.request import LEASE_FDS, PACKET_BYTES, PROTOCOL
 from .admin import Admin
 from .grants import Begun, Grants
 from .identify import Identity
-from .listing import address_cursor, number_cursor, page_of
+from .listing import address_cursor, lease_page, number_cursor, page_of
 from .needs import Needs
 from .outcome import Outcome
 from .resets import Resets
@@ -192,19 +192,8 @@ class Gate:
         return reply.LeaseResult(lease=view.lease_info(self._world.ledger.leases[lease.id]))
 
     def _list(self, who: Identity, params: request.Page) -> Answer:
-        mine = {
-            int(lease.id[1:]): lease
-            for lease in self._world.ledger.leases.values()
-            if self._visible(who, lease)
-        }
-        return page_of(
-            sorted(mine),
-            params,
-            number_cursor,
-            lambda found, following: reply.LeasePage(
-                leases=tuple(view.lease_info(mine[number]) for number in found), next=following
-            ),
-        )
+        leases = self._world.ledger.leases.values()
+        return lease_page([lease for lease in leases if self._visible(who, lease)], params)
 
     def _get(self, who: Identity, params: request.LeaseName) -> Answer:
         lease = self._world.ledger.leases.get(params.lease)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
 
+from isod.core.view import lease_info
 from isod.model.address import Address, BadAddressError
+from isod.model.lease import Lease
 from isod.model.reason import Reason, RefusedError
+from isod.model.reply import LeasePage
 from isod.model.request import PACKET_BYTES, Page
 
 _ENVELOPE = 512  # what stands around a result, with the longest id
@@ -52,3 +55,16 @@ def number_cursor(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise RefusedError(Reason.expired, "not a cursor of this list")
     return int(text)
+
+
+def lease_page(leases: Iterable[Lease], params: Page) -> BaseModel:
+    """A page of these leases, in the order of their numbers."""
+    numbered = {int(lease.id[1:]): lease for lease in leases}
+    return page_of(
+        sorted(numbered),
+        params,
+        number_cursor,
+        lambda found, following: LeasePage(
+            leases=tuple(lease_info(numbered[number]) for number in found), next=following
+        ),
+    )

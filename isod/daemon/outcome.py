@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import trio
 from pydantic import BaseModel
@@ -34,9 +34,6 @@ class Delivery:
     def close(self) -> None:
         files, self.files = self.files, ()
         close_files(files)
-
-    def without_descriptors(self) -> tuple[OpenFile, ...]:
-        return tuple(replace(file, descriptor=-1) for file in self.files)
 
 
 class Outcome:

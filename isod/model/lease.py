@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Literal
 
 from .address import Address
@@ -11,6 +13,9 @@ from .step import GroupName, HandOver, Step
 from .terms import Terms
 
 Why = Literal["requested", "sibling", "reset_set"]
+
+
+PublicState = Literal["preparing", "leased", "draining", "scrubbing"]
 
 
 class State(StrEnum):
@@ -24,9 +29,21 @@ class State(StrEnum):
     scrubbing = "scrubbing"
 
     @property
-    def public(self) -> str:
+    def public(self) -> PublicState:
         """The word that clients see: reopening is part of leased, fencing of draining."""
-        return {"reopening": "leased", "fencing": "draining"}.get(self.value, self.value)
+        return _PUBLIC[self]
+
+
+_PUBLIC: Mapping[State, PublicState] = MappingProxyType(
+    {
+        State.preparing: "preparing",
+        State.leased: "leased",
+        State.reopening: "leased",
+        State.draining: "draining",
+        State.fencing: "draining",
+        State.scrubbing: "scrubbing",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +86,7 @@ class Owner:
 class Lease:
     """One lease. ``secret`` is the word that its owner got; acting on the lease needs it.
 
-    ``begun`` counts the steps of ``plan`` that have been begun, as far as the store knows: after
-    a crash the way back covers them all. ``granted_at`` is in seconds since the epoch.
+    ``granted_at`` is in seconds since the epoch.
     ``former_limit`` is the RLIMIT_MEMLOCK (soft, hard) to go back to; None: none was raised.
     """
 
@@ -84,7 +100,6 @@ class Lease:
     groups: tuple[GroupName, ...]
     plan: tuple[Step, ...]
     state: State = State.preparing
-    begun: int = 0
     granted_at: float = 0.0
     key: str | None = None
     former_limit: tuple[int, int] | None = None
@@ -96,8 +111,3 @@ class Lease:
     @property
     def requested(self) -> tuple[Address, ...]:
         return tuple(device.address for device in self.devices if device.why == "requested")
-
-    @property
-    def handed_out(self) -> tuple[Address, ...]:
-        """What its client may have open: the devices asked for, and those of the reset set."""
-        return tuple(device.address for device in self.devices if device.why != "sibling")

@@ -208,6 +208,6 @@ def _add_noiommu_group(host: Host, directory: Path) -> int:
 def _free_index(host: Host) -> int:
     """The lowest free index of a vfio device; one whose unbind is pending still has its own."""
     taken = set(names_in(host.tree.cdevs))
-    for pending in host.tree.pending.iterdir():
-        taken |= set(json.loads(pending.read_text())["cdevs"])
+    for mark in names_in(host.tree.pending):
+        taken |= set(json.loads((host.tree.pending / mark).read_text())["cdevs"])
     return next(index for index in range(len(taken) + 1) if f"vfio{index}" not in taken)

@@ -144,9 +144,12 @@ def text(path: Path) -> str | None:
 
 
 def names_in(path: Path) -> list[str]:
-    """What a directory holds, in no order. Raises FileNotFoundError."""
+    """What a directory holds, in no order. Raises FileNotFoundError.
+
+    Without what a killed process left half written (see ``replace``).
+    """
     with os.scandir(path) as entries:
-        return [entry.name for entry in entries]
+        return [entry.name for entry in entries if not entry.name.startswith(".")]
 
 
 def link_text(path: Path) -> str | None:
@@ -178,7 +181,10 @@ def overwrite(path: Path, content: str) -> None:
 
 
 def replace(path: Path, content: str) -> None:
-    """Write a small file so that no reader sees half of it."""
+    """Write a small file so that no reader sees half of it.
+
+    A process that is killed on the way leaves the hidden half, which ``names_in`` does not name.
+    """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.write_text(content)
     aside.rename(path)

@@ -92,6 +92,7 @@ def test_killed_while_fencing(demo: Played) -> None:
     count = 1
     while killed_at(count, lambda: demo.fence("02:00.0")):
         count += 1
+        demo.kernel.snapshot(0)
         demo.fence("02:00.0")
         assert_whole(demo)
         demo.give("02:00.0")
