@@ -10,19 +10,22 @@ import os
 import sys
 from typing import Protocol
 
-# One id per kind of record, for ever (journalctl MESSAGE_ID=…, catalog entries).
+from isod.model.notice import KINDS
+
+# One id per kind of record, for ever (journalctl MESSAGE_ID=…, catalog entries). Those of events
+# stand with them.
 MESSAGE_IDS = {
-    "lease.granted": "5f2a9c1de4734a0c8f4b1c6d0a7e3b51",
-    "lease.draining": "c8b1f0a94d5e4b7296e3d2a81f6c0e47",
-    "lease.in_use": "0d7e6b3a2c914f58b1a4e9f7c5d28360",
-    "lease.ended": "e13c7a5f9b084d62a7f5c0b8d4e61f92",
     "lease.refused": "91b4d8e27f6c4a35bd0e8a3c7f15e264",
-    "device.stranded": "3a6f1e8c5d7b4092a8c4f0e2b9d71655",
     "step.failed": "b7d0c4e19a3f4e86952f8d1b6c0e7a38",
     "daemon": "47c9e2f0b6a84d13a5d7f1c38e0b9264",
     "policy": "d25e8b7a01c34f69ae4b6f0d9c1873e5",
+    **{name: kind.message_id for name, kind in KINDS.items() if kind.message_id is not None},
 }
-_PRIORITY = {"lease.refused": 5, "device.stranded": 3, "step.failed": 4}
+_PRIORITY = {
+    "lease.refused": 5,
+    "step.failed": 4,
+    **{name: kind.priority for name, kind in KINDS.items()},
+}
 
 
 class Journal(Protocol):

@@ -15,10 +15,10 @@ from isod.core.ledger import Ledger
 from isod.model.address import Address
 from isod.model.event import Announce, Effect, Event, Forget, Quarantine, Remember, Unquarantine
 from isod.model.host import Device, Group, HostSnapshot
-from isod.model.lease import Lease
 from isod.model.policy import Policy
 
 from .journal import Journal
+from .publisher import Publisher
 from .store import Store
 
 Key = TypeVar("Key", Address, int)
@@ -32,6 +32,7 @@ class World:
     def __init__(self, store: Store, journal: Journal, snapshot: HostSnapshot) -> None:
         self.store = store
         self.journal = journal
+        self.publisher = Publisher(journal)
         self.policy = Policy()
         self.ledger = Ledger(store.quarantined())
         self.carry_out: Callable[[Effect], None] = _nobody
@@ -57,25 +58,12 @@ class World:
                         self.store.quarantine(group, why)
                 case Unquarantine(group=group):
                     self.store.clear_quarantine(group)
-                case Announce():
-                    self._announce(effect)
+                case Announce(kind=kind, lease=lease, note=note):
+                    self.publisher.lease(kind, lease, note)
                 case _:
                     self.carry_out(effect)
         if any(isinstance(effect, Forget | Unquarantine) for effect in effects):
             self.on_free()
-
-    def _announce(self, effect: Announce) -> None:
-        lease = effect.lease
-        self.journal.record(
-            effect.kind,
-            _SENTENCES[effect.kind].format(lease=lease.id)
-            + (f": {effect.note}" if effect.note else ""),
-            lease=lease.id,
-            uid=lease.owner.uid,
-            pid=lease.owner.pid,
-            rule=lease.rule,
-            devices=_names(lease),
-        )
 
     # --- the host -------------------------------------------------------------------------------
 
@@ -131,19 +119,6 @@ class World:
         """The groups that these devices are known to be in, to be looked at with them."""
         known = (self._devices.get(address) for address in addresses)
         return frozenset(d.group for d in known if d is not None and d.group is not None)
-
-
-_SENTENCES = {
-    "lease.granted": "lease {lease} granted",
-    "lease.draining": "lease {lease} ends",
-    "lease.in_use": "lease {lease} is waited for, its devices are open",
-    "lease.ended": "lease {lease} is over, its devices are free",
-    "device.stranded": "lease {lease} could not put everything back",
-}
-
-
-def _names(lease: Lease) -> str:
-    return " ".join(str(device.address) for device in lease.devices)
 
 
 def _nobody(effect: Effect) -> None:
