@@ -10,9 +10,9 @@ from pathlib import Path
 import trio
 
 from isod import __version__
-from isod.daemon.policy_folder import FOLDERS
 from isod.daemon.serve import Settings, serve
 from isod.daemon.store import StoreError
+from isod.policy.folder import FOLDERS
 
 RUN = Path("/run/isod")
 

@@ -13,13 +13,13 @@ from isod.core import view
 from isod.model import reply, request
 from isod.model.event import Cleared, Ending, Quarantined
 from isod.model.reason import Reason, Refusal, RefusedError
+from isod.policy import folder
+from isod.policy.folder import PolicyError
 
-from . import policy_folder
 from .grants import Begun
 from .identify import Identity
 from .listing import lease_page
 from .outcome import Outcome
-from .policy_folder import PolicyError
 from .world import World
 
 
@@ -78,7 +78,7 @@ class Admin:
         world = self._world
         try:
             policy = await trio.to_thread.run_sync(
-                policy_folder.load, self._folders, world.policy.number + 1
+                folder.load, self._folders, world.policy.number + 1
             )
         except PolicyError as error:
             for problem in error.problems:

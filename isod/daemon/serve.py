@@ -14,15 +14,16 @@ import trio
 from isod.kernel.port import Kernel
 from isod.model.event import Recovered
 from isod.model.policy import Policy
+from isod.policy import folder
+from isod.policy.folder import PolicyError
 
-from . import policy_folder, service
+from . import service
 from .admin import Admin
 from .executor import Executor
 from .gate import Gate
 from .journal import Journal, open_journal
 from .listen import EVERYBODY, ROOT_ALONE, accept, listen
 from .needs import Needs
-from .policy_folder import PolicyError
 from .store import Store
 from .watcher import Watcher
 from .world import World
@@ -108,7 +109,7 @@ def _load_policy(folders: Sequence[Path], journal: Journal) -> Policy:
     """The policy, or one that allows nothing where it has a fault: isod still has to see leases of
     before to their end, so it does not refuse to start."""
     try:
-        policy = policy_folder.load(folders, number=1)
+        policy = folder.load(folders, number=1)
     except PolicyError as error:
         for problem in error.problems:
             journal.record("policy", f"not used, nothing will be granted: {problem}")

@@ -1,4 +1,4 @@
-"""What a policy file may say: one strict model per table. ``daemon.policy_folder`` reads files into
+"""What a policy file may say: one strict model per table. ``policy.folder`` reads files into
 these, ``core.compile`` makes rules of them.
 
 A file is TOML; ``[[rule]]`` tables in order, first match decides, no match denies. Unknown keys are

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from isod.daemon.policy_folder import PolicyError, load
 from isod.model.terms import Terms
+from isod.policy.folder import PolicyError, load
 
 RULE = """
 [[rule]]

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from pydantic import ValidationError
 
 from isod.core.compile import (
+    LookUp,
     compile_limits,
     compile_pool,
     compile_quirk,
@@ -40,17 +41,24 @@ class PolicyError(Exception):
         self.problems = tuple(problems)
 
 
-def files(folders: Sequence[Path]) -> tuple[Path, ...]:
-    """The files that count, in the order in which they are read."""
+def files(places: Sequence[Path]) -> tuple[Path, ...]:
+    """The files that count, in the order in which they are read. A place is a folder, or a file
+    that stands for itself."""
     found: dict[str, Path] = {}
-    for folder in folders:
-        if folder.is_dir():
-            found.update({path.name: path for path in folder.glob("*.toml")})
+    for place in places:
+        if place.is_dir():
+            found.update({path.name: path for path in place.glob("*.toml")})
+        elif place.exists():
+            found[place.name] = place
     return tuple(found[name] for name in sorted(found))
 
 
-def load(folders: Sequence[Path], number: int) -> Policy:
-    """Load all folders (blocking: files and name service). Raises PolicyError with every fault."""
+def load(places: Sequence[Path], number: int, names: LookUp | None = None) -> Policy:
+    """Load all files of the places (blocking: files and name service).
+
+    ``names`` takes the place of the machine's users and groups. Raises PolicyError with every
+    fault.
+    """
     problems: list[str] = []
     warnings: list[str] = []
     rules: list[Rule] = []
@@ -58,11 +66,11 @@ def load(folders: Sequence[Path], number: int) -> Policy:
     quirks: list[Quirk] = []
     admins: list[Who] = []
     limits: Limits | None = None
-    for path in files(folders):
+    for path in files(places):
         table = _read(path, problems)
         if table is None:
             continue
-        look_up = _LookUp(path.name, warnings)
+        look_up = _Warning(path.name, warnings, names or ask_the_machine)
         rules.extend(compile_rule(rule, path.name, look_up) for rule in table.rule)
         quirks.extend(compile_quirk(quirk) for quirk in table.quirk)
         for pool in table.pool:
@@ -123,19 +131,27 @@ def _names(rules: Sequence[Rule], pools: Mapping[str, Pool]) -> Iterator[str]:
                 yield f"{rule.file}: rule {rule.name}: there is no pool {what.pool}"
 
 
-class _LookUp:
-    """Names to ids by the name service; an unknown one is a warning and matches nobody."""
+def ask_the_machine(kind: str, name: str) -> int | None:
+    """The id of a user or group by the machine's name service; None: there is no such name."""
+    try:
+        return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
 
-    def __init__(self, file: str, warnings: list[str]) -> None:
+
+class _Warning:
+    """Names to ids; an unknown one is a warning and matches nobody."""
+
+    def __init__(self, file: str, warnings: list[str], names: LookUp) -> None:
         self._file = file
         self._warnings = warnings
+        self._names = names
 
     def __call__(self, kind: str, name: str) -> int | None:
-        try:
-            return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
-        except KeyError:
+        number = self._names(kind, name)
+        if number is None:
             self._warnings.append(f"{self._file}: no {kind} is called {name}")
-            return None
+        return number
 
 
 def _read(path: Path, problems: list[str]) -> PolicyTable | None:
