@@ -50,7 +50,7 @@ def compile_pool(table: PoolTable) -> Pool:
 
 
 def compile_quirk(table: QuirkTable) -> Quirk:
-    return Quirk(table.name, _whats(table.devices or ()), table.bridge)
+    return Quirk(table.name, _whats(table.devices or ()), table.bridge, table.parent)
 
 
 def compile_limits(table: LimitsTable) -> Limits:

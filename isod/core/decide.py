@@ -18,7 +18,7 @@ from isod.model.request import Acquire
 from isod.model.step import HandOver, Scrub
 from isod.model.terms import Quota, Revoke, Terms
 
-from .isolation import blocks_ownership, groups_of
+from .isolation import Isolation, blocks_ownership, can_be_owned
 from .match import first_match, matches_what, names_exactly
 from .reset_set import ResetSets
 from .whole_set import pulled_in
@@ -31,7 +31,8 @@ _SCRUB_ORDER: tuple[Scrub, ...] = ("off", "try", "require")
 class Decision:
     """An allowance: the rule that decided about each requested device, the terms merged of
     theirs, and the hand-over. ``extras`` come along with the reset set; ``groups`` are all that
-    the grant takes. ``rule`` and ``file`` name the first device's."""
+    the grant takes, those included that a quirk joins. ``rule`` and ``file`` name the first
+    device's."""
 
     rules: tuple[Rule, ...]
     terms: Terms
@@ -120,12 +121,14 @@ def decide(
         )
     extras = _extras(policy, snapshot, peer, request, requested, terms)
     wanted = {device.address for device in (*requested, *extras)}
-    groups = groups_of(snapshot, wanted)
+    groups = Isolation(snapshot, policy).groups_of(wanted)
     for group in groups:
+        # A group that only a quirk brings along is parked, and its fd is not handed over.
+        handed = not wanted.isdisjoint(group.members)
         for member in snapshot.members(group.number):
             if member.is_bridge or member.address in wanted:
                 continue
-            _judge_sibling(policy, peer, member, hand_over)
+            _judge_sibling(policy, peer, member, hand_over if handed else "iommufd")
     _judge_drivers(policy, snapshot, peer, rules, requested, groups, terms)
     return Decision(tuple(rules), terms, hand_over, extras, groups)
 
@@ -202,7 +205,8 @@ def _judge_drivers(
     exact address, or that lists the driver in ``take_from``."""
     deciding = {device.address: rule for device, rule in zip(requested, rules, strict=True)}
     for group in groups:
-        for member in snapshot.members(group.number):
+        members = snapshot.members(group.number)
+        for member in members if can_be_owned(members) else ():
             rule = deciding.get(member.address) or first_match(policy, peer, member)
             if member.driver is None or not _must_be_taken(member, member.address in deciding):
                 continue

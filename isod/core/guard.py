@@ -25,7 +25,7 @@ from isod.model.host import Device, Group
 from isod.model.reason import Reason, RefusedError
 from isod.model.terms import Terms
 
-from .isolation import blocks_ownership
+from .isolation import blocks_ownership, can_be_owned
 from .reset_set import ResetSets
 
 _REMEDIES: Mapping[Kind, str] = {
@@ -49,11 +49,14 @@ def check_guard(
     requested: Sequence[Device],
     groups: Sequence[Group],
     terms: Terms,
+    extras: Sequence[Device] = (),
 ) -> tuple[str, ...]:
-    """Raises RefusedError ``host_critical``. Returns warnings: what ``critical_ok`` let pass."""
+    """Raises RefusedError ``host_critical``. Returns warnings: what ``critical_ok`` let pass.
+
+    ``extras`` are what a reset set pulled in; what else is in ``groups`` a quirk has joined."""
     passed: list[str] = []
     refused: list[tuple[Address, str, tuple[CriticalUse, ...]]] = []
-    for address, sentence in _touched(sets, requested, groups, terms).items():
+    for address, sentence in _touched(sets, requested, groups, terms, extras).items():
         uses = facts.uses_of(address)
         if not uses:
             continue
@@ -79,23 +82,30 @@ def check_guard(
 
 
 def _touched(
-    sets: ResetSets, requested: Sequence[Device], groups: Sequence[Group], terms: Terms
+    sets: ResetSets,
+    requested: Sequence[Device],
+    groups: Sequence[Group],
+    terms: Terms,
+    extras: Sequence[Device],
 ) -> Touched:
     """Everything that the grant reaches, each with the beginning of a sentence that says how."""
     touched: Touched = {device.address: device.address.short for device in requested}
     losing: dict[Address, Device] = {device.address: device for device in requested}
-    whole_set = terms.reset == "whole-set"
+    whole_set = terms.reset == "whole-set" or bool(extras)
     for group in groups:
         members = sets.snapshot.members(group.number)
+        if not can_be_owned(members):
+            continue  # a port that a quirk brings along is left alone
         asked = next((member for member in members if member in requested), None)
-        whole_set |= asked is None  # a group that a reset set pulled in
+        pulled_in = any(member in extras for member in members)
         for member in members:
             name = member.address.short
-            sentence = (
-                f"the reset set brings {name} along, which"
-                if asked is None
-                else f"{asked.address.short} shares group {group.number} with {name}, which"
-            )
+            if asked is not None:
+                sentence = f"{asked.address.short} shares group {group.number} with {name}, which"
+            elif pulled_in:
+                sentence = f"the reset set brings {name} along, which"
+            else:
+                sentence = f"a quirk joins {requested[0].address.short} with {name}, which"
             touched.setdefault(member.address, sentence)
             if not member.is_bridge or blocks_ownership(member):
                 losing[member.address] = member

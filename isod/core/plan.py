@@ -30,7 +30,7 @@ from isod.model.step import (
 )
 
 from .decide import Decision
-from .isolation import blocks_ownership
+from .isolation import blocks_ownership, can_be_owned
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ def plan_grant(
     """
     terms, hand_over = decision.terms, decision.hand_over
     names = tuple(GroupName(group.number, group.generation) for group in groups)
+    handed: list[GroupName] = []
     why: dict[Address, Why] = {device.address: "reset_set" for device in decision.extras}
     why |= {device.address: "requested" for device in requested}
     rules = {
@@ -69,11 +70,16 @@ def plan_grant(
     looks: list[Step] = []
     binds: list[Step] = []
     for group, name in zip(groups, names, strict=True):
-        _check_group(group)
         members = snapshot.members(group.number)
-        first = next(member for member in members if member.address in why)
+        if not can_be_owned(members):
+            continue
+        first = next((member for member in members if member.address in why), None)
+        if first is not None:
+            _check_group(group)
+            handed.append(name)
+        shown = first or next(member for member in members if not member.is_bridge)
         if any(member.on_vfio for member in members):
-            looks.append(Probe(name, hand_over, first.address, held_only=True))
+            looks.append(Probe(name, hand_over, shown.address, held_only=True))
         # What blocks ownership goes first: a bridge's driver, then the endpoints.
         for member in sorted(members, key=lambda m: not m.is_bridge):
             steps = _steps_for(member, member.address in why)
@@ -88,7 +94,9 @@ def plan_grant(
                         touched=bool(steps),
                     )
                 )
-        binds.append(Probe(name, hand_over, first.address, full=True))
+        # A group that a quirk joined is parked and not claimed: only that nobody has it counts.
+        claimed = first is not None
+        binds.append(Probe(name, hand_over, shown.address, full=claimed, held_only=not claimed))
     warnings: list[str] = []
     last: list[Step] = []
     if terms.scrub == "require":
@@ -107,7 +115,7 @@ def plan_grant(
             warnings.append("memlock not raised: this kernel cannot name the peer's process safely")
         else:
             last.append(Limit(owner.pid, owner.started, limit, limit))
-    last.extend(_open_steps(request, hand_over, names, devices, owner))
+    last.extend(_open_steps(request, hand_over, tuple(handed), devices, owner))
     return Plan((*looks, *binds, *last), tuple(devices), names, tuple(warnings))
 
 

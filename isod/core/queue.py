@@ -7,8 +7,8 @@ thing while waiting for another, and there is no deadlock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 Ticket = TypeVar("Ticket")
@@ -51,6 +51,13 @@ class Queue(Generic[Ticket]):
                 del self._waiters[place]
                 return True
         return False
+
+    def widen(self, together: Callable[[int], Iterable[int]]) -> None:
+        """Groups that were taken one by one go together now: who waits for one waits for all."""
+        self._waiters = [
+            replace(waiter, groups=frozenset(n for group in waiter.groups for n in together(group)))
+            for waiter in self._waiters
+        ]
 
     def ready(self, is_free: Callable[[int], bool]) -> Iterator[Ticket]:
         """Take out, in order, each ticket whose groups are free and wanted by nobody before it.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from isod.model.host import Device, Features, Group, HostSnapshot
+from isod.model.host import Device, Features, Group
 from isod.model.lease import Lease, LeaseDevice, State
 from isod.model.peer import Peer
 from isod.model.reply import (
@@ -16,13 +16,14 @@ from isod.model.reply import (
     FileRole,
     GroupInfo,
     Holder,
+    JoinedGroups,
     LeasedDevice,
     LeaseInfo,
     LeaseOwner,
 )
 from isod.model.step import HandOver, OpenFile
 
-from .isolation import blocks_ownership
+from .isolation import Isolation, blocks_ownership
 from .ledger import Ledger
 from .reset_set import ResetSets
 
@@ -110,7 +111,8 @@ def _public(lease: Lease) -> str:
     return lease.state.public
 
 
-def group_info(group: Group, snapshot: HostSnapshot, ledger: Ledger, peer: Peer) -> GroupInfo:
+def group_info(group: Group, isolation: Isolation, ledger: Ledger, peer: Peer) -> GroupInfo:
+    snapshot, together = isolation.snapshot, isolation.numbers(group.number)
     lease = ledger.owner_of(group.number)
     members = snapshot.members(group.number)
     blocking = tuple(m.address for m in members if lease is None and blocks_ownership(m))
@@ -129,6 +131,9 @@ def group_info(group: Group, snapshot: HostSnapshot, ledger: Ledger, peer: Peer)
         holder=holder(lease, peer),
         blocked_by=blocking,
         firmware_mapping=bool(group.firmware_mappings),
+        isolation=JoinedGroups(groups=together, quirks=isolation.quirks(group.number))
+        if len(together) > 1
+        else None,
     )
 
 

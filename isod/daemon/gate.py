@@ -152,13 +152,14 @@ class Gate:
 
     def _host_groups(self, who: Identity, params: request.Page) -> Answer:
         snapshot, ledger = self._world.snapshot, self._world.ledger
+        isolation = self._world.isolation
         return page_of(
             sorted(snapshot.groups),
             params,
             number_cursor,
             lambda found, following: reply.GroupPage(
                 groups=tuple(
-                    view.group_info(snapshot.groups[number], snapshot, ledger, who.peer)
+                    view.group_info(snapshot.groups[number], isolation, ledger, who.peer)
                     for number in found
                 ),
                 next=following,

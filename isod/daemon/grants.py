@@ -63,6 +63,7 @@ class Grants:
         self._clock = clock
         self._queue: Queue[_Ticket] = Queue()
         self._tickets: dict[Begun, _Ticket] = {}
+        self._queued_under = world.policy.number
         world.on_free = self._look_and_serve
 
     def acquire(self, who: Identity, params: Acquire) -> reply.AcquireResult | Begun:
@@ -149,6 +150,7 @@ class Grants:
             considered.requested,
             considered.groups,
             considered.decision.terms,
+            considered.decision.extras,
         )
 
     def _begin(
@@ -221,12 +223,20 @@ class Grants:
 
     def _serve_queue(self) -> None:
         """Whose turn it is begins."""
+        self._widen()
         for ticket in self._queue.ready(lambda group: self._world.ledger.owner_of(group) is None):
             del self._tickets[ticket.begun]
             try:
                 self._begin(ticket.who, ticket.params, ticket.begun, its_turn=True)
             except RefusedError as error:
                 ticket.begun.outcome.set(error.refusal)
+
+    def _widen(self) -> None:
+        """The quirks of a policy that was loaded meanwhile may join more groups."""
+        world = self._world
+        if self._queued_under != world.policy.number:
+            self._queued_under = world.policy.number
+            self._queue.widen(world.isolation.numbers)
 
 
 def _numbers(groups: Sequence[Group]) -> frozenset[int]:

@@ -11,6 +11,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import TypeVar
 
+from isod.core.isolation import Isolation
 from isod.core.ledger import Ledger
 from isod.model.address import Address
 from isod.model.event import Announce, Effect, Event, Forget, Quarantine, Remember, Unquarantine
@@ -43,6 +44,15 @@ class World:
         self._looked: dict[Address | int, int] = {}
         self.snapshot = snapshot
         self.replace_host(snapshot)
+        self._isolation = Isolation(self.snapshot, self.policy)
+
+    @property
+    def isolation(self) -> Isolation:
+        """Which groups go together, on the present picture under the present policy."""
+        known = self._isolation
+        if known.snapshot is not self.snapshot or known.policy is not self.policy:
+            self._isolation = known = Isolation(self.snapshot, self.policy)
+        return known
 
     def apply(self, event: Event) -> None:
         """Let the ledger take the event and see to its effects, in order."""

@@ -39,6 +39,7 @@ class Device:
     (``/sys/bus/pci/slots``). Of a port ``hotplug_driver`` is "pciehp" if that runs the slot on the
     bus below. ``cdev`` is the name under ``/dev/vfio/devices``. ``driver_override`` is None when
     unset (sysfs prints "(null)").
+    ``parent`` is the device that an mdev was created on.
     ``unsettled`` says that the driver core holds the device's lock (an unbind that waits for a
     client, a slow probe): ``driver`` reads as None while an unbind is under way, since
     drivers/base/dd.c removes the link first, and before 7.x ``driver_override`` cannot be read at
@@ -66,6 +67,7 @@ class Device:
     secondary_bus: str | None = None
     header_type: int | None = None
     physical_function: Address | None = None
+    parent: Address | None = None
     virtual_functions: tuple[Address, ...] = ()
     virtual_functions_max: int = 0
     cdev: str | None = None

@@ -50,12 +50,13 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Quirk:
-    """Devices that are not isolated from each other: those that match, or that sit below a bridge
-    (an exact address)."""
+    """Devices that are not isolated from each other: those that match, that sit below a bridge, or
+    that are a parent's mdevs (both exact addresses)."""
 
     name: str
     devices: tuple[What, ...] = ()
     bridge: str | None = None
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,16 +191,18 @@ class PoolTable(_Table):
 
 class QuirkTable(_Table):
     """``[[quirk]]``: devices that are not isolated from each other, whatever the kernel says. The
-    groups of all that match ``devices``, or sit below ``bridge``, become one isolation group."""
+    groups of all that match ``devices``, sit below ``bridge``, or are mdevs of ``parent``, become
+    one isolation group."""
 
     name: Word
     devices: What | None = None
     bridge: ExactAddress | None = None
+    parent: ExactAddress | None = None
 
     @model_validator(mode="after")
     def _one_of(self) -> QuirkTable:
-        if (self.devices is None) == (self.bridge is None):
-            raise ValueError("a quirk says either devices or bridge")
+        if [self.devices, self.bridge, self.parent].count(None) != 2:
+            raise ValueError("a quirk says one of devices, bridge and parent")
         return self
 
 

@@ -100,8 +100,16 @@ class DeviceInfo(Result):
     holder: Holder | None = None
 
 
+class JoinedGroups(Result):
+    """IOMMU groups that are not isolated from each other, and the quirks that say so."""
+
+    groups: tuple[int, ...]
+    quirks: tuple[str, ...]
+
+
 class GroupInfo(Result):
-    """An IOMMU group. ``blocked_by`` lists members on drivers that keep it from being owned."""
+    """An IOMMU group. ``blocked_by`` lists members on drivers that keep it from being owned.
+    ``isolation`` is there where the policy's quirks join it with others: they go together."""
 
     number: int
     generation: int
@@ -111,6 +119,7 @@ class GroupInfo(Result):
     holder: Holder | None = None
     blocked_by: tuple[AddressText, ...] = ()
     firmware_mapping: bool = False
+    isolation: JoinedGroups | None = None
 
 
 class DevicePage(Result):

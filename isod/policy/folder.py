@@ -87,6 +87,7 @@ def load(places: Sequence[Path], number: int, names: LookUp | None = None) -> Po
             admins.extend(compile_who(who, look_up) for who in table.admin.who)
         problems.extend(f"{path.name}: {part}: not enforced yet" for part in _unenforced(table))
     problems.extend(_names(rules, pools))
+    problems.extend(_quirk_names(quirks, pools))
     if problems:
         raise PolicyError(problems)
     return Policy(
@@ -111,7 +112,6 @@ def _unenforced(table: PolicyTable) -> Iterator[str]:
             if is_set:
                 yield f"rule {rule.name}: {name}"
     yield from (f"pool {pool.name}: bind" for pool in table.pool if pool.bind == "ahead")
-    yield from (f"quirk {quirk.name}" for quirk in table.quirk)
     if table.limits is not None:
         enforced = {"leases_per_uid", "waits_per_uid"}
         yield from (f"limits: {name}" for name in table.limits.model_fields_set - enforced)
@@ -137,6 +137,17 @@ def ask_the_machine(kind: str, name: str) -> int | None:
         return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
     except KeyError:
         return None
+
+
+def _quirk_names(quirks: Sequence[Quirk], pools: Mapping[str, Pool]) -> Iterator[str]:
+    seen: set[str] = set()
+    for quirk in quirks:
+        if quirk.name in seen:
+            yield f"quirk {quirk.name}: the name is taken"
+        seen.add(quirk.name)
+        for what in quirk.devices:
+            if what.pool is not None and what.pool not in pools:
+                yield f"quirk {quirk.name}: there is no pool {what.pool}"
 
 
 class _Warning:

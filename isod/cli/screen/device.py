@@ -11,7 +11,7 @@ from rich.text import Text
 
 from isod.cli.pci_names import PciNames, what
 from isod.model.address import Address
-from isod.model.reply import DeviceInfo, GroupInfo
+from isod.model.reply import DeviceInfo, GroupInfo, JoinedGroups
 from isod.model.reset import ResetSetInfo
 
 from .reset import reset_words
@@ -50,6 +50,8 @@ def device_facts(
     yield "State", state_words(device, group, now)
     yield "Driver", _driver(device)
     yield "Shares its group with", _companions(device, group, devices)
+    if group is not None and group.isolation is not None:
+        yield "Joined with", _joined(group.number, group.isolation)
     if group is not None and group.firmware_mapping:
         yield "Firmware", "wants memory mapped 1:1 for this group; the kernel will not hand it out"
     yield "Reset", reset_words(device, reset)
@@ -59,6 +61,13 @@ def device_facts(
         yield "Virtual functions", short_list(device.virtual_functions)
     if device.slot is not None:
         yield "Slot", escape(device.slot)
+
+
+def _joined(own: int, isolation: JoinedGroups) -> str:
+    others = [str(number) for number in isolation.groups if number != own]
+    plural = "s" * (len(others) > 1)
+    by = escape(", ".join(isolation.quirks))
+    return f"group{plural} {', '.join(others)}, by quirk {by} of the policy: they go together"
 
 
 def _place(device: DeviceInfo) -> str:

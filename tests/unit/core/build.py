@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from isod.core.decide import Decision
-from isod.core.isolation import groups_of
+from isod.core.isolation import Isolation
 from isod.core.plan import plan_grant
 from isod.model.address import Address
 from isod.model.host import Device, Features, Group, HostSnapshot, ReservedRegion
@@ -96,7 +96,7 @@ def lease_for(
         snapshot,
         acquire(*map(str, addresses)),
         requested,
-        groups_of(snapshot, addresses),
+        Isolation(snapshot).groups_of(addresses),
         Decision(rules, given, "iommufd"),
         OWNER,
         None if memlock is None else (limit, limit),

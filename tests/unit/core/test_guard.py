@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from isod.core.guard import check_guard
-from isod.core.isolation import groups_of
+from isod.core.isolation import Isolation
 from isod.core.reset_set import ResetSets
 from isod.model.address import Address
 from isod.model.critical import CriticalFacts, CriticalUse, Kind
@@ -41,7 +41,7 @@ def guard(
 ) -> tuple[str, ...]:
     snapshot = host(*devices)
     requested = [snapshot.devices[at(short)] for short in wanted]
-    groups = groups_of(snapshot, (one.address for one in requested))
+    groups = Isolation(snapshot).groups_of(one.address for one in requested)
     return check_guard(ResetSets(snapshot), known, requested, groups, terms or Terms())
 
 
@@ -165,6 +165,18 @@ class TestOneBus:
         with pytest.raises(
             RefusedError, match=r"the reset set brings 01:00.1 along, which carries"
         ):
+            check_guard(
+                ResetSets(snapshot),
+                facts(n01_00_1=ROUTE),
+                [self.devices[1]],
+                [snapshot.groups[2], snapshot.groups[3]],
+                Terms(),
+                extras=[self.devices[2]],
+            )
+
+    def test_what_a_quirk_joins_is_looked_at(self) -> None:
+        snapshot = host(*self.devices)
+        with pytest.raises(RefusedError, match=r"a quirk joins 01:00.0 with 01:00.1, which carr"):
             check_guard(
                 ResetSets(snapshot),
                 facts(n01_00_1=ROUTE),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from isod.core.decide import Decision
-from isod.core.isolation import groups_of
+from isod.core.isolation import Isolation
 from isod.core.plan import Plan, plan_grant
 from isod.model.host import HostSnapshot
 from isod.model.reason import Reason, RefusedError
@@ -22,7 +22,7 @@ def plan(
     terms = Terms(**given)
     request = acquire(*shorts)
     requested = [snapshot.devices[at(short)] for short in shorts]
-    groups = groups_of(snapshot, (d.address for d in requested))
+    groups = Isolation(snapshot).groups_of(d.address for d in requested)
     decision = Decision((allow(name="rule"),) * len(shorts), terms, terms.hand_over[0])
     return plan_grant(snapshot, request, requested, groups, decision, OWNER, limit)
 

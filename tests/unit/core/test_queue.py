@@ -58,3 +58,12 @@ def test_ready_is_fair_disjoint_and_leaves_nobody_who_could_go(
         behind = any(not needs[e].isdisjoint(needs[ticket]) for e in range(ticket))
         assert blocked or behind
         assert ticket in queue
+
+
+def test_groups_that_a_new_policy_joins_are_waited_for_together() -> None:
+    queue: Queue[str] = Queue()
+    queue.join("first", 1000, frozenset({1}))
+    queue.widen(lambda group: (1, 2) if group in {1, 2} else (group,))
+    assert queue.wanted() == {1, 2}
+    assert list(queue.ready(lambda group: group == 1)) == []
+    assert list(queue.ready(lambda group: True)) == ["first"]

@@ -112,3 +112,33 @@ def test_the_shipped_files_load() -> None:
     root = Path(__file__).parents[3] / "policy"
     assert load([root], 1).rules == ()
     assert {rule.name for rule in load([root / "examples"], 1).rules} == {"alice-vm", "dpdk-nics"}
+
+
+def test_quirks_name_devices_or_a_bridge_or_a_parent(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "a.toml",
+        '[[quirk]]\nname = "ids"\ndevices = [{ vendor = "10DE" }]\n'
+        '[[quirk]]\nname = "switch"\nbridge = "pci:0000:05:00.0"\n'
+        '[[quirk]]\nname = "gpu"\nparent = "pci:0000:41:00.0"\n',
+    )
+    ids, switch, gpu = load([tmp_path], 1).quirks
+    assert ids.devices[0].vendor == "10de"
+    assert (switch.bridge, gpu.parent) == ("pci:0000:05:00.0", "pci:0000:41:00.0")
+
+
+def test_a_quirk_that_says_two_things_or_nothing_is_refused(tmp_path: Path) -> None:
+    one = 'bridge = "pci:0000:05:00.0"\n'
+    for said in ("", one + 'parent = "pci:0000:41:00.0"\n', one.replace("05", "*")):
+        write(tmp_path, "a.toml", '[[quirk]]\nname = "q"\n' + said)
+        assert problems(tmp_path)
+
+
+def test_quirks_have_names_of_their_own_and_pools_that_exist(tmp_path: Path) -> None:
+    text = '[[quirk]]\nname = "q"\ndevices = [{ pool = "none" }]\n'
+    write(tmp_path, "a.toml", text + text.replace("none", "nothing"))
+    assert problems(tmp_path) == (
+        "quirk q: there is no pool none",
+        "quirk q: the name is taken",
+        "quirk q: there is no pool nothing",
+    )
