@@ -15,6 +15,7 @@ from isod.daemon.store import StoreError
 from isod.policy.folder import FOLDERS
 
 RUN = Path("/run/isod")
+LASTING = Path("/var/lib/isod")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         state=options.state or (simulate / "state" if simulate else RUN),
         policy=(options.policy,) if options.policy else FOLDERS,
         simulate=simulate,
+        lasting=options.quarantine or (None if options.state or simulate else LASTING),
     )
     if options.policy and not options.policy.is_dir():
         print(f"isod: {options.policy}: no such folder", file=sys.stderr)
@@ -76,6 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--state", type=Path, metavar="DIR", help="keep the ledger in DIR (default: /run/isod)"
+    )
+    command.add_argument(
+        "--quarantine",
+        type=Path,
+        metavar="DIR",
+        help="keep what is in quarantine in DIR, which outlives a reboot "
+        "(default: that of --state, else /var/lib/isod)",
     )
     return parser
 

@@ -92,11 +92,17 @@ def _check_known(snapshot: HostSnapshot, groups: Sequence[Group]) -> None:
 
 
 def check_free(ledger: Ledger, peer: Peer, groups: Sequence[Group]) -> None:
-    """Raises RefusedError for a group that somebody has, or that is quarantined."""
+    """Raises RefusedError for a group that somebody has, or with a member in quarantine."""
     for group in groups:
-        why = ledger.quarantined.get(group.number)
-        if why is not None:
-            raise RefusedError(Reason.quarantined, f"group {group.number} is quarantined: {why}")
+        for address in group.members:
+            entry = ledger.quarantined.get(address)
+            if entry is not None:
+                raise RefusedError(
+                    Reason.quarantined,
+                    f"{address.short} is quarantined: {entry.why}",
+                    hint=f"look at the reason, then: isoctl quarantine clear {address.short}",
+                    devices=[str(address)],
+                )
         lease = ledger.owner_of(group.number)
         if lease is None:
             continue

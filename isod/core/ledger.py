@@ -12,10 +12,11 @@ An event about a lease that is no more is ignored: it was on its way when the le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from isod.model.address import Address
 from isod.model.event import (
     Announce,
     Cleared,
@@ -46,6 +47,7 @@ from isod.model.event import (
     Unquarantine,
 )
 from isod.model.lease import Lease, State
+from isod.model.quarantine import QuarantineEntry
 from isod.model.reason import Reason, Refusal
 
 from .plan import devices_to_return, steps_to_drain, steps_to_fence, steps_to_give_back
@@ -60,13 +62,13 @@ class WrongStateError(Exception):
 class Ledger:
     """All leases and quarantines. Deterministic: time, ids and I/O are the caller's."""
 
-    def __init__(self, quarantined: Mapping[int, str] | None = None) -> None:
+    def __init__(self, quarantined: Iterable[QuarantineEntry] = ()) -> None:
         self._leases: dict[str, Lease] = {}
         self._groups: dict[int, str] = {}
         self._keys: dict[tuple[int, str], str] = {}
         self._refusals: dict[str, Refusal] = {}
         self._begun: dict[str, int] = {}
-        self._quarantined: dict[int, str] = dict(quarantined or {})
+        self._quarantined = {entry.address: entry for entry in quarantined}
 
     # --- questions ------------------------------------------------------------------------------
 
@@ -75,7 +77,7 @@ class Ledger:
         return self._leases
 
     @property
-    def quarantined(self) -> Mapping[int, str]:
+    def quarantined(self) -> Mapping[Address, QuarantineEntry]:
         return self._quarantined
 
     def owner_of(self, group: int) -> Lease | None:
@@ -97,11 +99,10 @@ class Ledger:
         if isinstance(event, Recovered):
             return self._recover(event)
         if isinstance(event, Quarantined):
-            self._quarantined[event.group] = event.why
-            return (Quarantine((event.group,), event.why),)
+            return self._quarantine([event.entry])
         if isinstance(event, Cleared):
-            self._quarantined.pop(event.group, None)
-            return (Unquarantine(event.group),)
+            self._quarantined.pop(event.address, None)
+            return (Unquarantine(event.address),)
         lease = self._leases.get(event.lease)
         if lease is None:
             return (Discard(event.files),) if isinstance(event, Prepared) else ()
@@ -113,8 +114,8 @@ class Ledger:
     def _begin(self, lease: Lease) -> Effects:
         if any(group.number in self._groups for group in lease.groups):
             raise WrongStateError("a group has an owner already")
-        if any(group.number in self._quarantined for group in lease.groups):
-            raise WrongStateError("a group is quarantined")
+        if any(device.address in self._quarantined for device in lease.devices):
+            raise WrongStateError("a device is quarantined")
         lease = self._put(replace(lease, former_limit=self._limit_before(lease)))
         return (Remember(lease), Prepare(lease, lease.plan))
 
@@ -256,18 +257,7 @@ class Ledger:
 
     def _returned(self, lease: Lease, event: Returned) -> Effects:
         effects: list[Effect] = []
-        unclean = tuple(
-            {
-                device.group
-                for device in lease.devices
-                for address, refusal in event.problems
-                if device.address == address and refusal.details.get("step") == "reset"
-            }
-        )
-        if unclean:
-            why = f"not scrubbed after lease {lease.id}"
-            self._quarantined.update(dict.fromkeys(unclean, why))
-            effects.append(Quarantine(unclean, why))
+        effects.extend(self._quarantine(_unclean(lease, event)))
         effects.extend(
             Announce("device.stranded", lease, f"{address}: {refusal.message}")
             for address, refusal in event.problems
@@ -283,8 +273,27 @@ class Ledger:
         effects.append(Announce("lease.ended", lease, lease.ending))
         return tuple(effects)
 
+    def _quarantine(self, entries: Sequence[QuarantineEntry]) -> Effects:
+        self._quarantined.update((entry.address, entry) for entry in entries)
+        return (Quarantine(tuple(entries)),) if entries else ()
+
     def _ignore(self, lease: Lease, event: Event) -> Effects:
         return ()
+
+
+def _unclean(lease: Lease, event: Returned) -> list[QuarantineEntry]:
+    """The devices that a client had and that could not be scrubbed."""
+    devices = {device.address: device for device in lease.devices}
+    return [
+        QuarantineEntry(
+            address,
+            f"not scrubbed after lease {lease.id}: {refusal.message}",
+            devices[address].vendor,
+            devices[address].product,
+        )
+        for address, refusal in event.problems
+        if refusal.details.get("step") == "reset" and address in devices
+    ]
 
 
 def _with_undone(refusal: Refusal, lease: Lease, event: Returned) -> Refusal:

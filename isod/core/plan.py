@@ -202,6 +202,8 @@ def _lease_device(
         resets_alone=member.resets_alone,
         bridge=member.is_bridge,
         rule=rule,
+        vendor=member.vendor,
+        product=member.product,
     )
 
 

@@ -39,7 +39,7 @@ def reset_set_info(sets: ResetSets, device: Device, ledger: Ledger) -> ResetSetI
                 address=member.address,
                 group=member.group,
                 driver=member.driver,
-                state=device_state(member, ledger),
+                state=device_state(member, snapshot, ledger),
                 alone=member.resets_alone,
                 bridge=member.is_bridge,
                 blocks=obstacle(member, own, sets, parked) is not None,

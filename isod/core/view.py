@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from isod.model.host import Device, Features, Group
+from isod.model.address import Address
+from isod.model.host import Device, Features, Group, HostSnapshot
 from isod.model.lease import Lease, LeaseDevice, State
 from isod.model.peer import Peer
 from isod.model.reply import (
@@ -20,6 +21,8 @@ from isod.model.reply import (
     LeasedDevice,
     LeaseInfo,
     LeaseOwner,
+    QuarantinedDevice,
+    Quarantines,
 )
 from isod.model.step import HandOver, OpenFile
 
@@ -65,6 +68,7 @@ def holder(lease: Lease | None, peer: Peer) -> Holder | None:
 
 def device_info(device: Device, ledger: Ledger, peer: Peer, sets: ResetSets) -> DeviceInfo:
     lease = None if device.group is None else ledger.owner_of(device.group)
+    entry = ledger.quarantined.get(device.address)
     return DeviceInfo(
         address=device.address,
         generation=device.generation,
@@ -83,21 +87,28 @@ def device_info(device: Device, ledger: Ledger, peer: Peer, sets: ResetSets) -> 
         physical_function=device.physical_function,
         virtual_functions=device.virtual_functions,
         cdev=device.cdev,
-        state=device_state(device, ledger),
+        state=device_state(device, sets.snapshot, ledger),
         holder=holder(lease, peer),
+        quarantine=None if entry is None else entry.why,
     )
 
 
-def device_state(device: Device, ledger: Ledger) -> str:
+def device_state(device: Device, snapshot: HostSnapshot, ledger: Ledger) -> str:
     """The word for where a device stands, as DeviceInfo has it."""
-    if device.group is None:
-        return "no IOMMU"
-    lease = ledger.owner_of(device.group)
+    lease = None if device.group is None else ledger.owner_of(device.group)
     if lease is not None:
         return _state_within(device, lease)
-    if device.group in ledger.quarantined:
+    group = snapshot.group_of(device.address)
+    if device.address in ledger.quarantined or _quarantined(group, ledger):
         return "quarantined"
+    if device.group is None:
+        return "no IOMMU"
     return "host" if blocks_ownership(device) else "free"
+
+
+def _quarantined(group: Group | None, ledger: Ledger) -> tuple[Address, ...]:
+    members = () if group is None else group.members
+    return tuple(address for address in members if address in ledger.quarantined)
 
 
 def _state_within(device: Device, lease: Lease) -> str:
@@ -116,9 +127,12 @@ def group_info(group: Group, isolation: Isolation, ledger: Ledger, peer: Peer) -
     lease = ledger.owner_of(group.number)
     members = snapshot.members(group.number)
     blocking = tuple(m.address for m in members if lease is None and blocks_ownership(m))
+    quarantined = tuple(
+        address for number in together for address in _quarantined(snapshot.groups[number], ledger)
+    )
     if lease is not None:
         state = _public(lease)
-    elif group.number in ledger.quarantined:
+    elif quarantined:
         state = "quarantined"
     else:
         state = "host" if blocking else "free"
@@ -130,10 +144,28 @@ def group_info(group: Group, isolation: Isolation, ledger: Ledger, peer: Peer) -
         state=state,
         holder=holder(lease, peer),
         blocked_by=blocking,
+        quarantined=quarantined,
         firmware_mapping=bool(group.firmware_mappings),
         isolation=JoinedGroups(groups=together, quirks=isolation.quirks(group.number))
         if len(together) > 1
         else None,
+    )
+
+
+def quarantines(ledger: Ledger, snapshot: HostSnapshot) -> Quarantines:
+    """All devices in quarantine, and what is at their addresses now."""
+    found = sorted(ledger.quarantined.items())
+    return Quarantines(
+        devices=tuple(
+            QuarantinedDevice(
+                address=address,
+                vendor=entry.vendor,
+                product=entry.product,
+                why=entry.why,
+                there=entry.compared_with(snapshot.devices.get(address)),
+            )
+            for address, entry in found
+        )
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from isod.core import view
 from isod.model import reply, request
 from isod.model.event import Cleared, Ending, Quarantined
+from isod.model.quarantine import QuarantineEntry
 from isod.model.reason import Reason, Refusal, RefusedError
 from isod.policy import folder
 from isod.policy.folder import PolicyError
@@ -44,24 +45,29 @@ class Admin:
         return reply.LeaseResult(lease=view.lease_info(lease))
 
     def set_quarantine(self, who: Identity, params: request.SetQuarantine) -> reply.Quarantines:
-        """Give a group to nobody any more. A lease that has it keeps it until it ends."""
-        if params.group not in self._world.snapshot.groups:
-            raise RefusedError(Reason.not_found, f"there is no group {params.group}")
-        self._world.apply(Quarantined(params.group, params.why))
+        """Give a device, and so its group, to nobody any more. A lease that has it keeps it until
+        it ends."""
+        device = self._world.snapshot.devices.get(params.address)
+        if device is None:
+            raise RefusedError(Reason.not_found, f"there is no device {params.address.short}")
+        entry = QuarantineEntry(device.address, params.why, device.vendor, device.product)
+        self._world.apply(Quarantined(entry))
         return self.quarantines(who, request.NoParams())
 
-    def clear_quarantine(self, who: Identity, params: request.GroupNumber) -> reply.Quarantines:
-        """Trust a group again."""
-        if params.group not in self._world.ledger.quarantined:
-            raise RefusedError(Reason.not_found, f"group {params.group} is not quarantined")
-        self._world.apply(Cleared(params.group))
+    def clear_quarantine(self, who: Identity, params: request.OneDevice) -> reply.Quarantines:
+        """Trust a device again, whether it is there or not."""
+        if params.address not in self._world.ledger.quarantined:
+            raise RefusedError(
+                Reason.not_found,
+                f"{params.address.short} is not quarantined",
+                hint="isoctl quarantine list shows what is",
+            )
+        self._world.apply(Cleared(params.address))
         return self.quarantines(who, request.NoParams())
 
     def quarantines(self, who: Identity, params: request.NoParams) -> reply.Quarantines:
-        """The groups that are given to nobody, and why."""
-        found = sorted(self._world.ledger.quarantined.items())
-        groups = tuple(reply.QuarantinedGroup(group=group, why=why) for group, why in found)
-        return reply.Quarantines(groups=groups)
+        """The devices that are given to nobody, and why."""
+        return view.quarantines(self._world.ledger, self._world.snapshot)
 
     def reload(self, who: Identity, params: request.NoParams) -> Begun:
         """Read the policy anew. On any fault the old one stays."""

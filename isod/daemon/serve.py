@@ -24,6 +24,7 @@ from .gate import Gate
 from .journal import Journal, open_journal
 from .listen import EVERYBODY, ROOT_ALONE, accept, listen
 from .needs import Needs
+from .quarantine import carry_groups_over, record_exchanged
 from .store import Store
 from .watcher import Watcher
 from .world import World
@@ -31,19 +32,21 @@ from .world import World
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where everything is. ``simulate`` is the folder of a simulated host."""
+    """Where everything is. ``lasting`` is the folder for what outlives a reboot (None: beside the
+    leases, in ``state``), ``simulate`` that of a simulated host."""
 
     socket: Path
     admin_socket: Path
     state: Path
     policy: Sequence[Path]
     simulate: Path | None = None
+    lasting: Path | None = None
 
 
 async def serve(settings: Settings, *, ready: trio.Event | None = None) -> None:
     """Run until SIGTERM or SIGINT. Raises StoreError, OSError (the socket)."""
     journal = open_journal()
-    store = Store(settings.state)
+    store = Store(settings.state, settings.lasting)
     try:
         kernel = _kernel(settings)
         try:
@@ -92,6 +95,8 @@ async def _run(
             simulated = settings.simulate is not None
             gate = Gate(world, executor.outcomes, admin, needs, simulated=simulated)
             nursery.start_soon(watcher.run)
+            carry_groups_over(world, store)
+            record_exchanged(world)
             for lease in store.leases():
                 world.apply(Recovered(lease, held=False))
             nursery.start_soon(partial(accept, listener, gate, admin=False))

@@ -1,56 +1,45 @@
-"""The rows that outlive the daemon: leases and quarantines, in an embedded database.
+"""The rows that outlive the daemon: leases, in an embedded database, and with them quarantine.
 
 The folder lies under /run: file descriptors do not survive a reboot, and neither need the leases.
-So the database asks for no disk flush (``synchronous=OFF``): a killed daemon loses nothing that
-was written, and a call here takes microseconds and may run on the event loop.
+So the database asks for no disk flush: a killed daemon loses nothing that was written, and a call
+here takes microseconds and may run on the event loop. Quarantine has a database of its own.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from isod.model.lease import Lease
 
+from .database import StoreError, open_database
+from .quarantine_store import QuarantineStore
+
+__all__ = ["Store", "StoreError"]
+
 _LEASE = TypeAdapter(Lease)
-_VERSION = 1
-
-
-class StoreError(Exception):
-    """The store cannot be used. The message says what to do."""
+_VERSION = 2
+_BY_GROUP = 1  # had a table of quarantined groups, which is kept until its rows are carried over
 
 
 class Store:
-    """Leases by id, quarantined groups, and the next lease number."""
+    """Leases by id, and the next lease number. ``quarantine`` is kept in ``lasting``, a folder
+    that outlives a reboot; without one it lies beside the leases."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open or make the database. Raises StoreError."""
-        path = folder / "ledger.sqlite"
+    def __init__(self, folder: Path, lasting: Path | None = None) -> None:
+        """Open or make the databases. Raises StoreError."""
+        self._db = open_database(
+            folder / "ledger.sqlite",
+            {_BY_GROUP, _VERSION},
+            _VERSION,
+            "CREATE TABLE IF NOT EXISTS lease (id TEXT PRIMARY KEY, body TEXT NOT NULL);"
+            "CREATE TABLE IF NOT EXISTS quarantine (grp INTEGER PRIMARY KEY, why TEXT);"
+            "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER);",
+            flushed=False,
+        )
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=1.0)
-        except (OSError, sqlite3.Error) as error:
-            raise StoreError(f"{path}: {error}") from error
-        try:
-            self._db.execute("PRAGMA synchronous=OFF")
-            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode=WAL")
-            found = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if found not in (0, _VERSION):
-                raise StoreError(f"{path}: written by another version ({found})")
-            self._db.executescript(
-                "BEGIN EXCLUSIVE;"
-                "CREATE TABLE IF NOT EXISTS lease (id TEXT PRIMARY KEY, body TEXT NOT NULL);"
-                "CREATE TABLE IF NOT EXISTS quarantine (grp INTEGER PRIMARY KEY, why TEXT);"
-                "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER);"
-                f"PRAGMA user_version={_VERSION};"
-                "COMMIT;"
-            )
-        except sqlite3.Error as error:
-            self._db.close()
-            raise StoreError(f"{path}: {error} (is another isod running?)") from error
+            self.quarantine = QuarantineStore(lasting or folder)
         except StoreError:
             self._db.close()
             raise
@@ -72,12 +61,6 @@ class Store:
     def forget(self, lease: str) -> None:
         self._db.execute("DELETE FROM lease WHERE id = ?", (lease,))
 
-    def quarantine(self, group: int, why: str) -> None:
-        self._db.execute("INSERT OR REPLACE INTO quarantine VALUES (?, ?)", (group, why))
-
-    def clear_quarantine(self, group: int) -> None:
-        self._db.execute("DELETE FROM quarantine WHERE grp = ?", (group,))
-
     def leases(self) -> tuple[Lease, ...]:
         """All rows. Raises StoreError for one that cannot be read: nobody may guess then."""
         rows = self._db.execute("SELECT id, body FROM lease ORDER BY rowid").fetchall()
@@ -89,8 +72,14 @@ class Store:
                 raise StoreError(f"lease {name}: row is corrupt: {error}") from error
         return tuple(found)
 
-    def quarantined(self) -> dict[int, str]:
+    def groups_quarantined(self) -> dict[int, str]:
+        """What a former version put in quarantine, by IOMMU group: why."""
         return dict(self._db.execute("SELECT grp, why FROM quarantine").fetchall())
 
+    def carried_over(self, group: int) -> None:
+        """The devices of such a group are in quarantine by themselves now."""
+        self._db.execute("DELETE FROM quarantine WHERE grp = ?", (group,))
+
     def close(self) -> None:
+        self.quarantine.close()
         self._db.close()

@@ -35,7 +35,7 @@ class World:
         self.journal = journal
         self.publisher = Publisher(journal)
         self.policy = Policy()
-        self.ledger = Ledger(store.quarantined())
+        self.ledger = Ledger(store.quarantine.entries())
         self.carry_out: Callable[[Effect], None] = _nobody
         self.on_free: Callable[[], None] = lambda: None
         self._devices: dict[Address, Device] = {}
@@ -63,17 +63,22 @@ class World:
                     self.store.remember(lease)
                 case Forget(lease=lease):
                     self.store.forget(lease.id)
-                case Quarantine(groups=groups, why=why):
-                    for group in groups:
-                        self.store.quarantine(group, why)
-                case Unquarantine(group=group):
-                    self.store.clear_quarantine(group)
+                case Quarantine(entries=entries):
+                    for entry in entries:
+                        self.store.quarantine.add(entry)
+                        self._tell(entry.address, f"is in quarantine: {entry.why}")
+                case Unquarantine(address=address):
+                    self.store.quarantine.remove(address)
+                    self._tell(address, "is out of quarantine")
                 case Announce(kind=kind, lease=lease, note=note):
                     self.publisher.lease(kind, lease, note)
                 case _:
                     self.carry_out(effect)
         if any(isinstance(effect, Forget | Unquarantine) for effect in effects):
             self.on_free()
+
+    def _tell(self, address: Address, what: str) -> None:
+        self.journal.record("device.quarantined", f"{address} {what}", device=str(address))
 
     # --- the host -------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from .address import Address
 from .lease import Lease, LeaseDevice
+from .quarantine import QuarantineEntry
 from .reason import Refusal
 from .step import OpenFile, Step
 
@@ -105,17 +106,16 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """An administrator does not trust a group: ``why``."""
+    """An administrator does not trust a device."""
 
-    group: int
-    why: str
+    entry: QuarantineEntry
 
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """An administrator trusts a group again."""
+    """An administrator trusts a device again."""
 
-    group: int
+    address: Address
 
 
 Event = (
@@ -211,17 +211,17 @@ class GiveBack:
 
 @dataclass(frozen=True, slots=True)
 class Quarantine:
-    """Give the groups to nobody until an admin clears it; outlives a reboot."""
+    """Give the devices, and so their groups, to nobody until an admin clears it; outlives a
+    reboot."""
 
-    groups: tuple[int, ...]
-    why: str
+    entries: tuple[QuarantineEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Unquarantine:
-    """Forget that a group was quarantined."""
+    """Forget that a device was quarantined."""
 
-    group: int
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)

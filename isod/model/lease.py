@@ -68,6 +68,8 @@ class LeaseDevice:
     bridge: bool = False
     cdev: str | None = None
     rule: str | None = None
+    vendor: str = ""
+    product: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from .lease import Why
+from .quarantine import There
 from .request import AddressText
 from .reset import LeaseReset
 from .step import HandOver, Scrub
@@ -73,8 +74,9 @@ class Holder(Result):
 class DeviceInfo(Result):
     """A device. ``reset`` is "function", "hot only" or "none".
 
-    ``state`` is "free", "parked", a lease state, "quarantined", "host" (bound to a kernel driver)
-    or "no IOMMU".
+    ``state`` is "free", "parked", a lease state, "quarantined" (it, or a member of its group),
+    "host" (bound to a kernel driver) or "no IOMMU". ``quarantine`` says why it is in quarantine
+    itself.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -98,6 +100,7 @@ class DeviceInfo(Result):
     cdev: str | None
     state: str
     holder: Holder | None = None
+    quarantine: str | None = None
 
 
 class JoinedGroups(Result):
@@ -108,8 +111,9 @@ class JoinedGroups(Result):
 
 
 class GroupInfo(Result):
-    """An IOMMU group. ``blocked_by`` lists members on drivers that keep it from being owned.
-    ``isolation`` is there where the policy's quirks join it with others: they go together."""
+    """An IOMMU group. ``blocked_by`` lists members on drivers that keep it from being owned,
+    ``quarantined`` those in quarantine: with one of them nobody gets the group. ``isolation`` is
+    there where the policy's quirks join it with others: they go together."""
 
     number: int
     generation: int
@@ -118,6 +122,7 @@ class GroupInfo(Result):
     state: str
     holder: Holder | None = None
     blocked_by: tuple[AddressText, ...] = ()
+    quarantined: tuple[AddressText, ...] = ()
     firmware_mapping: bool = False
     isolation: JoinedGroups | None = None
 
@@ -250,12 +255,18 @@ class Reloaded(Result):
     warnings: tuple[str, ...]
 
 
-class QuarantinedGroup(Result):
-    group: int
+class QuarantinedDevice(Result):
+    """``vendor`` and ``product`` are what was put in quarantine; ``there`` says what is at the
+    address now: the same kind of device, another one, or none. The quarantine holds for each."""
+
+    address: AddressText
+    vendor: str
+    product: str
     why: str
+    there: There
 
 
 class Quarantines(Result):
-    """All groups in quarantine."""
+    """All devices in quarantine."""
 
-    groups: tuple[QuarantinedGroup, ...]
+    devices: tuple[QuarantinedDevice, ...]

@@ -116,14 +116,8 @@ class OwnLease(Params):
     secret: Annotated[str, Field(min_length=1, max_length=128)]
 
 
-class GroupNumber(Params):
-    """An IOMMU group."""
-
-    group: int = Field(ge=0)
-
-
 class SetQuarantine(Params):
-    """An IOMMU group, and why it is not to be trusted."""
+    """A device, and why it is not to be trusted."""
 
-    group: int = Field(ge=0)
+    address: AddressText
     why: Annotated[str, Field(min_length=1, max_length=256)]

@@ -16,8 +16,8 @@ from .stage import Stage
 ADMIN_METHODS = [method.name for method in METHODS.values() if method.admin]
 PARAMS: dict[str, dict[str, object]] = {
     "admin.revoke": {"lease": "L1"},
-    "quarantine.set": {"group": 1, "why": "x"},
-    "quarantine.clear": {"group": 1},
+    "quarantine.set": {"address": "01:00.0", "why": "x"},
+    "quarantine.clear": {"address": "01:00.0"},
 }
 
 
@@ -61,14 +61,13 @@ def test_a_revoked_lease_drains_until_its_files_are_closed(stage: Stage, borrowe
     client.do("close")
 
 
-def test_a_group_in_quarantine_is_given_to_nobody(raised: Raise, borrower: Start) -> None:
+def test_a_device_in_quarantine_is_given_to_nobody(raised: Raise, borrower: Start) -> None:
     stage = raised()
     client = borrower()
     client.connect(stage)
     device = stage.machine.device("single")
-    number = next(one.group for one in stage.control.devices() if one.address.name == device)
     with admins(stage) as admin:
-        admin.call("quarantine.set", {"group": number, "why": "smells of smoke"})
+        admin.call("quarantine.set", {"address": device, "why": "smells of smoke"})
         with pytest.raises(Refused) as refused:
             client.do("acquire", devices=[device])
         assert refused.value.reason is Reason.quarantined
@@ -79,7 +78,10 @@ def test_a_group_in_quarantine_is_given_to_nobody(raised: Raise, borrower: Start
     with pytest.raises(Refused):
         client.do("acquire", devices=[device])
     with admins(stage) as admin:
-        assert admin.call("quarantine.clear", {"group": number}) == {"groups": []}
+        assert admin.call("quarantine.clear", {"address": device}) == {"devices": []}
+        with pytest.raises(Refused) as refused:
+            admin.call("quarantine.clear", {"address": device})
+        assert refused.value.reason is Reason.not_found
     assert client.do("acquire", devices=[device])["state"] == "leased"
     client.do("close")
 

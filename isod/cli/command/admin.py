@@ -10,9 +10,10 @@ from isod.cli.output import show, show_json
 from isod.cli.screen.lease import leases_screen, released_screen
 from isod.cli.screen.quarantine import quarantine_screen, reloaded_screen
 from isod.client.blocking import Client
+from isod.model.address import Address
 from isod.model.reply import LeaseInfo, LeasePage, LeaseResult, Quarantines, Reloaded
 
-from .options import json_option, name
+from .options import device_address, json_option, name
 
 
 @click.group("admin", epilog=EXIT_CODES)
@@ -81,7 +82,7 @@ def reload(link: Link, *, as_json: bool) -> None:
 
 @click.group("quarantine", epilog=EXIT_CODES)
 def quarantine() -> None:
-    """See, set and clear the groups that are given to nobody. For root."""
+    """See, set and clear the devices that are given to nobody. For root."""
 
 
 def _quarantines(link: Link, method: str, params: dict[str, object], *, as_json: bool) -> None:
@@ -97,29 +98,36 @@ def _quarantines(link: Link, method: str, params: dict[str, object], *, as_json:
 @json_option
 @click.pass_obj
 def list_quarantines(link: Link, *, as_json: bool) -> None:
-    """List the groups in quarantine, and why."""
+    """List the devices in quarantine, and why."""
     _quarantines(link, "quarantine.list", {}, as_json=as_json)
 
 
 @quarantine.command("set", epilog=EXIT_CODES)
-@click.argument("group", type=click.IntRange(min=0))
+@click.argument("device", type=device_address)
 @click.argument("why")
 @json_option
 @click.pass_obj
-def set_quarantine(link: Link, *, group: int, why: str, as_json: bool) -> None:
-    """Give GROUP to nobody any more. A lease that has it keeps it until it ends.
+def set_quarantine(link: Link, *, device: Address, why: str, as_json: bool) -> None:
+    """Give DEVICE, and so its group, to nobody any more. A lease that has it keeps it until it
+    ends.
 
     \b
     Example:
-      isoctl quarantine set 14 "firmware under test"
+      isoctl quarantine set 04:01.0 "firmware under test"
     """
-    _quarantines(link, "quarantine.set", {"group": group, "why": why}, as_json=as_json)
+    params: dict[str, object] = {"address": str(device), "why": why}
+    _quarantines(link, "quarantine.set", params, as_json=as_json)
 
 
 @quarantine.command("clear", epilog=EXIT_CODES)
-@click.argument("group", type=click.IntRange(min=0))
+@click.argument("device", type=device_address)
 @json_option
 @click.pass_obj
-def clear_quarantine(link: Link, *, group: int, as_json: bool) -> None:
-    """Trust GROUP again."""
-    _quarantines(link, "quarantine.clear", {"group": group}, as_json=as_json)
+def clear_quarantine(link: Link, *, device: Address, as_json: bool) -> None:
+    """Trust DEVICE again.
+
+    \b
+    Example:
+      isoctl quarantine clear 04:01.0
+    """
+    _quarantines(link, "quarantine.clear", {"address": str(device)}, as_json=as_json)

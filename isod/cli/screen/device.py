@@ -48,6 +48,8 @@ def device_facts(
 ) -> Iterable[tuple[str, str]]:
     """The lines below the headline: label and sentence."""
     yield "State", state_words(device, group, now)
+    if device.quarantine is not None:
+        yield "Quarantine", escape(device.quarantine)
     yield "Driver", _driver(device)
     yield "Shares its group with", _companions(device, group, devices)
     if group is not None and group.isolation is not None:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from rich.console import Group as Stack
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from isod.model.reply import Quarantines, Reloaded
 
 from .terminal import escape
 
+_THERE = {"same": "", "another": " (another device is there now)", "none": " (not there now)"}
+
 
 def quarantine_screen(found: Quarantines) -> RenderableType:
-    """A line for each group."""
-    if not found.groups:
-        return Text("No group is in quarantine.")
-    return Stack(*(Text(f"{one.group:>5}  {escape(one.why)}") for one in found.groups))
+    """A line for each device: where, what it was, why, and whether it is there still."""
+    if not found.devices:
+        return Text("No device is in quarantine.")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for one in found.devices:
+        ids = f"{one.vendor}:{one.product}" if one.vendor else "-"
+        words = escape(one.why) + _THERE[one.there]
+        table.add_row(Text(escape(one.address)), Text(escape(ids)), Text(words))
+    return table
 
 
 def reloaded_screen(result: Reloaded) -> RenderableType:

@@ -39,6 +39,9 @@ def state_words(device: DeviceInfo, group: GroupInfo | None, now: float) -> str:
         return "parked" if whose is None else f"parked for {escape(whose)}"
     if device.state == "no IOMMU":
         return "no IOMMU (UNSAFE)"
+    neighbours = () if group is None or device.quarantine is not None else group.quarantined
+    if device.state == "quarantined" and neighbours:
+        return f"blocked by {short_list(neighbours)} (quarantined)"
     others = () if group is None else tuple(a for a in group.blocked_by if a != device.address)
     if device.state == "free" and others:
         return f"blocked by {short_list(others)}"

@@ -10,9 +10,11 @@ from isod.cli.handed import HandedFiles
 from isod.cli.pci_names import PciNames
 from isod.cli.screen.device import device_screen
 from isod.cli.screen.lease import acquired_screen, leases_screen, released_screen
+from isod.cli.screen.quarantine import quarantine_screen
 from isod.cli.screen.refusal import refusal_screen
 from isod.cli.screen.terminal import render
 from isod.model.reason import Reason
+from isod.model.reply import Quarantines
 
 from .replies import BY_ADDRESS, GROUPS, NOW, TWO_HOURS_AGO, address, device, group, lease
 
@@ -38,6 +40,27 @@ def test_show_tells_of_a_leased_device() -> None:
     assert "leased L7 alice 2h" in text
     assert "vfio-pci (as vfio3)" in text
     assert "function reset (flr, pm); hits nothing else" in text
+
+
+def test_show_tells_of_quarantine_and_of_a_neighbour_in_it() -> None:
+    sick = device("01:00.0", state="quarantined", quarantine="not scrubbed\x1b")
+    beside = device("01:00.1", state="quarantined")
+    its_group = group(12, "01:00.0", "01:00.1", quarantined=(sick.address,))
+    text = render(device_screen(sick, its_group, {}, PciNames(), NOW))
+    assert "State                  quarantined" in text
+    assert "not scrubbed\\x1b" in text
+    assert "blocked by 01:00.0 (quarantined)" in render(
+        device_screen(beside, its_group, {}, PciNames(), NOW)
+    )
+
+
+def test_quarantine_tells_what_is_there_now() -> None:
+    entry = {"address": "01:00.0", "vendor": "8086", "product": "10d3", "why": "smoke"}
+    found = Quarantines.model_validate({"devices": [{**entry, "there": "another"}]})
+    assert render(quarantine_screen(found)).splitlines() == [
+        "pci:0000:01:00.0  8086:10d3  smoke (another device is there now)"
+    ]
+    assert render(quarantine_screen(Quarantines(devices=()))) == "No device is in quarantine.\n"
 
 
 def test_show_warns_of_a_device_without_iommu() -> None:

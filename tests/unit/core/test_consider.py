@@ -11,6 +11,7 @@ from isod.core.ledger import Ledger
 from isod.model.event import Granted, Quarantined
 from isod.model.host import HostSnapshot
 from isod.model.policy import Policy
+from isod.model.quarantine import QuarantineEntry
 from isod.model.reason import Reason, RefusedError
 
 from .build import ALICE, acquire, allow, at, bridge, device, host, lease_for, policy
@@ -72,7 +73,7 @@ def test_who_is_about_to_wait_may_ask_for_what_is_taken() -> None:
 
 def test_quarantine_is_for_everybody() -> None:
     ledger = Ledger()
-    ledger.apply(Quarantined(2, "smoke"))
+    ledger.apply(Quarantined(QuarantineEntry(at("02:00.0"), "smoke")))
     assert refused("02:00.0", ledger=ledger) is Reason.quarantined
 
 

@@ -21,6 +21,7 @@ from isod.model.event import (
     Reopen,
 )
 from isod.model.lease import State
+from isod.model.quarantine import QuarantineEntry
 from isod.model.reason import RefusedError
 
 from .books import Shell
@@ -73,7 +74,10 @@ class History:
         except RefusedError:
             return
         ledger = self.shell.ledger
-        if any(ledger.owner_of(g.number) or g.number in ledger.quarantined for g in lease.groups):
+        members = [a for g in lease.groups for a in self.host.groups[g.number].members]
+        if any(ledger.owner_of(g.number) for g in lease.groups):
+            return
+        if any(address in ledger.quarantined for address in members):
             return
         self.shell.apply(Granted(lease))
 
@@ -102,8 +106,9 @@ class History:
             self.shell.apply(Reopen(lease.id, plan_reopen(lease)))
 
     def quarantine(self) -> None:
-        group = self.dice.choice(sorted(self.host.groups))
-        event = Quarantined(group, "test") if self.dice.random() < 0.3 else Cleared(group)
+        address = self.dice.choice(sorted(self.host.devices))
+        entry = QuarantineEntry(address, "test")
+        event = Quarantined(entry) if self.dice.random() < 0.3 else Cleared(address)
         self.shell.apply(event)
 
     def foreign(self) -> None:
