@@ -1,4 +1,5 @@
-"""``isod serve``: the daemon's own command. Plain argparse: what is imported here runs as root."""
+"""``isod serve`` and ``isod survey``: the daemon's own commands. Plain argparse: what is imported
+here runs as root."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ import trio
 from isod import __version__
 from isod.daemon.serve import Settings, serve
 from isod.daemon.store import StoreError
+from isod.daemon.surveying import run_survey
 from isod.policy.folder import FOLDERS
 
 RUN = Path("/run/isod")
@@ -19,8 +21,16 @@ LASTING = Path("/var/lib/isod")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code: 0 stopped, 1 could not run, 2 usage."""
+    """Run the command; returns the exit code: 0 stopped or written, 1 could not run, 2 usage,
+    3 a survey that may not read past the first 64 bytes."""
     options = _parser().parse_args(arguments)
+    if options.command == "survey":
+        home = options.simulate or RUN
+        return run_survey(options.simulate, options.output or home / "survey", as_json=options.json)
+    return _serve(options)
+
+
+def _serve(options: argparse.Namespace) -> int:
     simulate: Path | None = options.simulate
     home = simulate or RUN
     path = options.socket or home / "isod.sock"
@@ -86,7 +96,29 @@ def _parser() -> argparse.ArgumentParser:
         help="keep what is in quarantine in DIR, which outlives a reboot "
         "(default: that of --state, else /var/lib/isod)",
     )
+    _add_survey(commands)
     return parser
+
+
+def _add_survey(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "survey",
+        help="read config space once, for the analysis of isolation",
+        description="Read the config space of every PCI function once, and leave what it says of "
+        "isolation (ACS, kinds of ports) in DIR/survey.json, where the daemon reads it. Needs "
+        "root with CAP_SYS_ADMIN, which the daemon does without; wakes sleeping devices.",
+        epilog="exit codes: 0 written, 1 failed, 2 wrong command line, 3 written, but without "
+        "CAP_SYS_ADMIN, so that isolation stays unknown. example: isod survey --json",
+    )
+    command.add_argument(
+        "--simulate", type=Path, metavar="DIR", help="survey the simulated host in DIR"
+    )
+    command.add_argument(
+        "--output", type=Path, metavar="DIR", help="leave it in DIR (default: /run/isod/survey)"
+    )
+    command.add_argument(
+        "--json", action="store_true", help="print it instead of leaving it for the daemon"
+    )
 
 
 if __name__ == "__main__":

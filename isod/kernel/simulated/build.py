@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from .config_space import config_bytes
 from .host import NotAHostError
 from .opens import CONTEXTS, make_place
 from .topology import FULL_MSI, Place, SimulatedHost, full
@@ -98,19 +99,32 @@ def _write_devices(tree: Tree, host: SimulatedHost, kinds: Mapping[str, str]) ->
         return path_of(above) if above is not None else f"devices/pci{bus}"
 
     writer = _Writer()
+    slots = Counter(_slot(place) for place in host.places if place.physical is None)
     for place in host.places:
         driver = place.model.driver if place.driver is None else place.driver or None
         kind = None if driver is None else kinds[driver]
-        _write_device(tree, writer, path_of(place), place, driver, kind in ("kernel", "port"))
+        path, on = path_of(place), kind in ("kernel", "port")
+        _write_device(tree, writer, path, place, driver, on, slots[_slot(place)] > 1)
     for place in host.places:
         if place.physical is not None:
             _link_virtual_function(tree, path_of(by_name[full(place.physical)]), place)
 
 
+def _slot(place: Place) -> str:
+    return place.name.rpartition(".")[0]
+
+
 def _write_device(
-    tree: Tree, writer: _Writer, path: str, place: Place, driver: str | None, on: bool
+    tree: Tree,
+    writer: _Writer,
+    path: str,
+    place: Place,
+    driver: str | None,
+    on: bool,
+    several: bool,
 ) -> None:
-    """``path`` is below ``sys``. Written with few and plain calls: hosts may be large."""
+    """``path`` is below ``sys``. Written with few and plain calls: hosts may be large. ``several``
+    says that the device has more than one function."""
     directory = tree.root / "sys" / path
     directory.mkdir(parents=True)
     here = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -118,7 +132,8 @@ def _write_device(
     try:
         for name, content in _attributes(place, on).items():
             writer.put(directory, here, name, f"{content}\n".encode())
-        writer.put(directory, here, "config", _config(place))
+        config = config_bytes(place.model, several=several, virtual=place.physical is not None)
+        writer.put(directory, here, "config", config)
         if place.group is not None:
             os.symlink(f"{up}kernel/iommu_groups/{place.group}", "iommu_group", dir_fd=here)
             members = tree.groups / str(place.group) / "devices"
@@ -189,15 +204,6 @@ def _attributes(place: Place, on: bool) -> dict[str, str]:
     if model.device_class.startswith("03"):
         found["boot_vga"] = str(int(place.boot_vga))
     return found
-
-
-def _config(place: Place) -> bytes:
-    """The first 64 bytes of config space: ids, class and header type."""
-    model = place.model
-    header_type = (1 if model.bridge else 0) | (0x80 if place.at.endswith(".1") else 0)
-    head = struct.pack("<HHHHI", int(model.vendor, 16), int(model.product, 16), 0, 0x10, 0)
-    head = head[:8] + struct.pack("<I", int(model.device_class, 16) << 8) + bytes([0, 0])
-    return (head + bytes([header_type])).ljust(64, b"\0")
 
 
 def _link_virtual_function(tree: Tree, physical: str, place: Place) -> None:

@@ -8,15 +8,23 @@ from types import MappingProxyType
 from .machine import Machine
 from .topology import Model, Place, SimulatedHost
 
-HOST_BRIDGE = Model("8086", "29c0", "060000", None)
-ROOT_PORT = Model("1b36", "000c", "060400", "pcieport", bridge=True, kind="port")
-SWITCH_UP = Model("104c", "8232", "060400", "pcieport", ("pm",), bridge=True, kind="port")
-SWITCH_DOWN = Model("104c", "8233", "060400", "pcieport", bridge=True, kind="port")
-PCI_BRIDGE = Model("1b36", "000e", "060400", "shpchp", bridge=True)
-QUIET_BRIDGE = Model("8086", "244e", "060400", None, bridge=True)
+# Source validation, request and completion redirect, upstream forwarding: what QEMU's root ports
+# have, and the kernel turns on where there is an IOMMU.
+_ACS = (0x1D, 0x1D)
+
+HOST_BRIDGE = Model("8086", "29c0", "060000", None, express=None)
+ROOT_PORT = Model(
+    "1b36", "000c", "060400", "pcieport", bridge=True, kind="port", express=4, acs=_ACS
+)
+SWITCH_UP = Model(
+    "104c", "8232", "060400", "pcieport", ("pm",), bridge=True, kind="port", express=5
+)
+SWITCH_DOWN = Model("104c", "8233", "060400", "pcieport", bridge=True, kind="port", express=6)
+PCI_BRIDGE = Model("1b36", "000e", "060400", "shpchp", bridge=True, express=7)
+QUIET_BRIDGE = Model("8086", "244e", "060400", None, bridge=True, express=None)
 NVME = Model("1b36", "0010", "010802", "nvme", ("flr", "bus"))
 E1000E = Model("8086", "10d3", "020000", "e1000e", ("pm", "bus"))
-E1000 = Model("8086", "100e", "020000", "e1000", ("bus",))
+E1000 = Model("8086", "100e", "020000", "e1000", ("bus",), express=None)
 IGB = Model("8086", "10c9", "020000", "igb", ("flr", "bus"))
 GPU = Model("10de", "2204", "030000", "nouveau", ("pm", "bus"), subsystem=("10de", "1467"))
 GPU_AUDIO = Model("10de", "1aef", "040300", "snd_hda_intel", ("pm",), subsystem=("10de", "1467"))

@@ -14,7 +14,10 @@ FULL_MSI = "0x00000000fee00000 0x00000000feefffff msi"
 class Model:
     """A kind of device. Ids and class are hex without 0x; ``driver`` is the kernel's own.
 
-    ``resets`` are its reset methods as sysfs lists them. ``bridge`` has a bus below it.
+    ``resets`` are its reset methods as sysfs lists them. ``bridge`` has a bus below it. ``express``
+    is the type in its PCI Express capability (0 an endpoint, 4 a root port, 5 and 6 a switch's
+    ports, 7 a bridge to PCI); None: a conventional PCI device. ``acs`` are its ACS registers,
+    capabilities and control.
     """
 
     vendor: str
@@ -25,6 +28,8 @@ class Model:
     bridge: bool = False
     kind: DriverKind = "kernel"
     subsystem: tuple[str, str] = ("1af4", "1100")
+    express: int | None = 0
+    acs: tuple[int, int] | None = None
 
     @property
     def modalias(self) -> str:
