@@ -4,6 +4,7 @@ here runs as root."""
 from __future__ import annotations
 
 import argparse
+import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,12 +46,20 @@ def _serve(options: argparse.Namespace) -> int:
     if options.policy and not options.policy.is_dir():
         print(f"isod: {options.policy}: no such folder", file=sys.stderr)
         return 2
+    _allow_open_files()
     try:
         trio.run(serve, settings)
     except (StoreError, OSError) as error:
         print(f"isod: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _allow_open_files() -> None:
+    """As many as we may: each connection takes two, each lease one. What we start (fences) has
+    none of ours, and does not wait with select(2), for which the low limit is kept elsewhere."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _parser() -> argparse.ArgumentParser:

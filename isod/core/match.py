@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from fnmatch import fnmatchcase
 
 from isod.model.host import Device
@@ -81,6 +82,13 @@ def names_exactly(rule: Rule, device: Device, policy: Policy) -> bool:
     """Whether the rule names this very address, which permits taking it from any driver."""
     return rule.what is not None and any(
         what.exact and matches_what(what, device, policy) for what in rule.what
+    )
+
+
+def administers(policy: Policy, peer: Peer, roots: Collection[int]) -> bool:
+    """Whether a peer of the admin socket may use it: root (``roots``) may always."""
+    return peer.admin and (
+        peer.uid in roots or any(matches_who(who, peer) for who in policy.admins)
     )
 
 

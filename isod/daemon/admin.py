@@ -17,6 +17,7 @@ from isod.model.reason import Reason, Refusal, RefusedError
 from isod.policy import folder
 from isod.policy.folder import PolicyError
 
+from .admin_rights import AdminRights
 from .grants import Begun
 from .identify import Identity
 from .listing import lease_page
@@ -27,7 +28,10 @@ from .world import World
 class Admin:
     """The methods of the admin socket. ``folders`` hold the policy."""
 
-    def __init__(self, world: World, folders: Sequence[Path], nursery: trio.Nursery) -> None:
+    def __init__(
+        self, world: World, folders: Sequence[Path], rights: AdminRights, nursery: trio.Nursery
+    ) -> None:
+        self._rights = rights
         self._world = world
         self._folders = tuple(folders)
         self._nursery = nursery
@@ -91,10 +95,13 @@ class Admin:
                 world.journal.record("policy", f"not used, the old one stays: {problem}")
             text = f"the policy has {len(error.problems)} faults; the old one stays"
             return Refusal(Reason.policy_invalid, text, {"problems": list(error.problems)})
-        for warning in policy.warnings:
-            world.journal.record("policy", warning)
         world.policy = policy
+        warnings = (*policy.warnings, *await self.let_in())
+        for warning in warnings:
+            world.journal.record("policy", warning)
         world.journal.record("policy", f"policy {policy.number}: {len(policy.rules)} rules")
-        return reply.Reloaded(
-            policy=policy.number, rules=len(policy.rules), warnings=policy.warnings
-        )
+        return reply.Reloaded(policy=policy.number, rules=len(policy.rules), warnings=warnings)
+
+    async def let_in(self) -> tuple[str, ...]:
+        """Open the admin socket to those whom the policy names, and to nobody else."""
+        return await trio.to_thread.run_sync(self._rights.give, self._world.policy.admins)

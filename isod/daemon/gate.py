@@ -7,6 +7,7 @@ Outcome, which the session waits for.
 from __future__ import annotations
 
 import hmac
+import os
 import time
 from collections.abc import Callable, Collection
 from typing import Any
@@ -15,11 +16,13 @@ from pydantic import BaseModel
 
 from isod import __version__
 from isod.core import view
+from isod.core.match import administers
 from isod.core.plan import plan_reopen
 from isod.model import reply, request
 from isod.model.event import Ending, Reopen
 from isod.model.lease import Lease, State
 from isod.model.method import METHODS, Method, openrpc
+from isod.model.policy import Limits
 from isod.model.reason import Reason, RefusedError
 from isod.model.request import LEASE_FDS, PACKET_BYTES, PROTOCOL
 
@@ -55,6 +58,7 @@ class Gate:
         self._world = world
         self._outcomes = outcomes
         self._simulated = simulated
+        self._roots = frozenset({0, os.geteuid()})
         self.resets = Resets(world)
         self._needs = needs
         self._grants = Grants(world, outcomes, clock, self.resets, needs)
@@ -81,6 +85,11 @@ class Gate:
         if self._handlers.keys() != METHODS.keys():
             raise ValueError("the method table and the gate differ")
 
+    @property
+    def limits(self) -> Limits:
+        """What a new connection may cost."""
+        return self._world.policy.limits
+
     async def look(self, methods: Collection[str]) -> None:
         """Look at what must not be older than the requests, right before they are called."""
         if not _DECIDING.isdisjoint(methods):
@@ -88,11 +97,17 @@ class Gate:
 
     def call(self, who: Identity, method: Method, params: dict[str, object]) -> Answer:
         """Run one call. Raises RefusedError, and pydantic's ValidationError for bad params."""
+        if who.peer.admin and not administers(self._world.policy, who.peer, self._roots):
+            raise RefusedError(
+                Reason.denied,
+                "you are no administrator of isod",
+                hint="[admin] in the policy says who is; ask on the other socket for what is yours",
+            )
         if method.admin and not who.peer.admin:
             raise RefusedError(
                 Reason.denied,
                 f"{method.name} is not for this socket",
-                hint="ask on the admin socket, which is root's",
+                hint="ask on the admin socket, as root or as one whom [admin] of the policy names",
             )
         return self._handlers[method.name](who, method.params.model_validate(params))
 

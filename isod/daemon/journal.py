@@ -18,6 +18,7 @@ MESSAGE_IDS = {
     "lease.refused": "91b4d8e27f6c4a35bd0e8a3c7f15e264",
     "device.quarantined": "8e41d7c2b5f04a9693ac1f7e0d62b8f5",
     "step.failed": "b7d0c4e19a3f4e86952f8d1b6c0e7a38",
+    "connection.refused": "6c2d91f7b0e84a3f9d15c7a2e48b06d3",
     "daemon": "47c9e2f0b6a84d13a5d7f1c38e0b9264",
     "policy": "d25e8b7a01c34f69ae4b6f0d9c1873e5",
     **{name: kind.message_id for name, kind in KINDS.items() if kind.message_id is not None},
@@ -25,6 +26,7 @@ MESSAGE_IDS = {
 _PRIORITY = {
     "lease.refused": 5,
     "device.quarantined": 3,
+    "connection.refused": 5,
     "step.failed": 4,
     **{name: kind.priority for name, kind in KINDS.items()},
 }

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import trio
 
+from isod.model.reason import Refusal
+from isod.wire import jsonrpc
+
+from .connections import Connections
 from .gate import Gate
 from .identify import Identity, identify
 from .session import Session
@@ -47,6 +50,11 @@ def listen(path: Path, mode: int, handed: socket.socket | None) -> trio.socket.S
         raise
 
 
+def path_of(listener: trio.socket.SocketType) -> Path:
+    """Where a socket lies, whoever made it."""
+    return Path(os.fsdecode(listener.getsockname()))
+
+
 def _remove_dead(path: Path) -> None:
     if not path.is_socket():
         return
@@ -59,8 +67,10 @@ def _remove_dead(path: Path) -> None:
             raise FileExistsError(f"{path}: another isod listens there")
 
 
-async def accept(listener: trio.socket.SocketType, gate: Gate, *, admin: bool) -> None:
-    """Serve every connection until cancelled."""
+async def accept(
+    listener: trio.socket.SocketType, gate: Gate, connections: Connections, *, admin: bool
+) -> None:
+    """Serve every connection that there is room for, until cancelled."""
     async with trio.open_nursery() as nursery:
         while True:
             try:
@@ -74,12 +84,26 @@ async def accept(listener: trio.socket.SocketType, gate: Gate, *, admin: bool) -
             except OSError:
                 connection.close()
                 continue
-            nursery.start_soon(partial(_session, connection, who, gate))
+            refusal = connections.admit(who.peer.uid)
+            if refusal is not None:
+                _turn_away(connection, refusal)
+                who.close()
+                continue
+            nursery.start_soon(_serve, connection, who, gate, connections)
 
 
-async def _session(connection: trio.socket.SocketType, who: Identity, gate: Gate) -> None:
+async def _serve(
+    connection: trio.socket.SocketType, who: Identity, gate: Gate, connections: Connections
+) -> None:
     try:
         with connection:
-            await Session(connection, who, gate).run()
+            await Session(connection, who, gate, gate.limits).run()
     finally:
         who.close()
+        connections.left(who.peer.uid)
+
+
+def _turn_away(connection: trio.socket.SocketType, refusal: Refusal) -> None:
+    """Say why, and close. A fresh connection has room for one packet; none is waited for."""
+    with connection, suppress(OSError):
+        os.write(connection.fileno(), jsonrpc.refusal(None, refusal))

@@ -19,10 +19,12 @@ from isod.policy.folder import PolicyError
 
 from . import service
 from .admin import Admin
+from .admin_rights import AdminRights
+from .connections import Connections
 from .executor import Executor
 from .gate import Gate
 from .journal import Journal, open_journal
-from .listen import EVERYBODY, ROOT_ALONE, accept, listen
+from .listen import EVERYBODY, ROOT_ALONE, accept, listen, path_of
 from .needs import Needs
 from .quarantine import carry_groups_over, record_exchanged
 from .store import Store
@@ -90,7 +92,7 @@ async def _run(
         async with trio.open_nursery() as nursery:
             executor = Executor(kernel, world, watcher, nursery)
             world.carry_out = executor.carry_out
-            admin = Admin(world, settings.policy, nursery)
+            admin = Admin(world, settings.policy, AdminRights(path_of(admins)), nursery)
             needs = Needs(kernel, world, nursery)
             simulated = settings.simulate is not None
             gate = Gate(world, executor.outcomes, admin, needs, simulated=simulated)
@@ -99,8 +101,12 @@ async def _run(
             record_exchanged(world)
             for lease in store.leases():
                 world.apply(Recovered(lease, held=False))
-            nursery.start_soon(partial(accept, listener, gate, admin=False))
-            nursery.start_soon(partial(accept, admins, gate, admin=True))
+            for warning in await admin.let_in():
+                journal.record("policy", warning)
+            # Counted apart: whoever fills one socket keeps nobody from the other.
+            for socket, is_admin in ((listener, False), (admins, True)):
+                connections = Connections(lambda: world.policy.limits, journal)
+                nursery.start_soon(partial(accept, socket, gate, connections, admin=is_admin))
             nursery.start_soon(_heed_signals, admin, nursery.cancel_scope)
             journal.record("daemon", f"listening on {settings.socket}")
             service.ready()

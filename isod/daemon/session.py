@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from isod.core import view
 from isod.model.method import METHODS, Method
+from isod.model.policy import Limits
 from isod.model.reason import Reason, Refusal, RefusedError
 from isod.model.reply import AcquireResult
 from isod.model.request import PACKET_BYTES
@@ -28,14 +29,16 @@ from .grants import Begun
 from .identify import Identity
 from .outcome import Delivery
 
-REQUESTS = 16
 SEND_SECONDS = 10.0
 
 
 class Session:
     """A peer's connection. ``run`` ends with it; nothing of it stays behind."""
 
-    def __init__(self, connection: trio.socket.SocketType, who: Identity, gate: Gate) -> None:
+    def __init__(
+        self, connection: trio.socket.SocketType, who: Identity, gate: Gate, limits: Limits
+    ) -> None:
+        self._limits = limits
         self._connection = connection
         self._who = who
         self._gate = gate
@@ -47,9 +50,20 @@ class Session:
         async with trio.open_nursery() as nursery:
             # Nothing can be said to a peer that does not speak in packets, does not read, or left.
             with suppress(PacketError, OSError, trio.TooSlowError):
-                while (packet := await self._receive()) is not None:
+                packet = await self._receive_first()
+                while packet is not None:
                     await self._serve(packet, nursery)
+                    packet = await self._receive()
             nursery.cancel_scope.cancel()
+
+    async def _receive_first(self) -> bytes | None:
+        """Whoever connects and says nothing holds a place that others want."""
+        with trio.move_on_after(self._limits.hello):
+            return await self._receive()
+        text = f"nothing was asked in the first {self._limits.hello:g} seconds"
+        hint = "connect when there is something to ask, and say hello"
+        await self._send(jsonrpc.refusal(None, Refusal(Reason.quota, text, {}, hint)))
+        return None
 
     async def _receive(self) -> bytes | None:
         """One packet without room for fds: what a client sends along, the kernel drops."""
@@ -134,9 +148,10 @@ class Session:
         """Begin a request whose answer comes later, unless it is one too many."""
         if entry.id in self._waiting:
             return jsonrpc.error(entry.id, Code.invalid_request, "this id is under way")
-        if len(self._waiting) >= REQUESTS:
-            text = f"{REQUESTS} requests of this connection are under way"
-            return jsonrpc.refusal(entry.id, Refusal(Reason.quota, text, {}))
+        if len(self._waiting) >= self._limits.requests:
+            text = f"{len(self._waiting)} requests of this connection are under way"
+            hint = "wait for an answer first"
+            return jsonrpc.refusal(entry.id, Refusal(Reason.quota, text, {}, hint))
         answer = self._call(entry)
         if isinstance(answer, bytes):
             return answer

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from .step import HandOver, Scrub
 
@@ -76,6 +76,7 @@ ClassCode = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{2}([0-9a-fA-F]{2}){0,2}$
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
+ADMIN_RANGE = 32
 
 
 class WhoTable(_Table):
@@ -218,9 +219,22 @@ class LimitsTable(_Table):
 
 
 class AdminTable(_Table):
-    """``[admin]``: who may use the admin socket's methods besides root."""
+    """``[admin]``: who may use the admin socket's methods besides root. They reach it by rights on
+    its folder, which go by user or group: so each table names some, and not too many."""
 
     who: list[WhoTable] = []
+
+    @field_validator("who")
+    @classmethod
+    def _reachable(cls, who: list[WhoTable]) -> list[WhoTable]:
+        for table in who:
+            named = (table.user, table.uid, table.group, table.gid)
+            if all(part is None for part in named):
+                raise ValueError("say user, uid, group or gid: rights on the socket go by these")
+            for low, high in (*(table.uid or ()), *(table.gid or ())):
+                if high - low >= ADMIN_RANGE:
+                    raise ValueError(f"a range of administrators has at most {ADMIN_RANGE} ids")
+        return who
 
 
 class PolicyTable(_Table):

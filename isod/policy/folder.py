@@ -112,11 +112,6 @@ def _unenforced(table: PolicyTable) -> Iterator[str]:
             if is_set:
                 yield f"rule {rule.name}: {name}"
     yield from (f"pool {pool.name}: bind" for pool in table.pool if pool.bind == "ahead")
-    if table.limits is not None:
-        enforced = {"leases_per_uid", "waits_per_uid"}
-        yield from (f"limits: {name}" for name in table.limits.model_fields_set - enforced)
-    if table.admin is not None:
-        yield "admin"
 
 
 def _names(rules: Sequence[Rule], pools: Mapping[str, Pool]) -> Iterator[str]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from isod.client.blocking import Client
-from isod.client.errors import Refused
+from isod.client.errors import ConnectionLost, Refused
 from isod.model.method import METHODS
 from isod.model.reason import Reason
 
+from .borrowers import OTHER_UID, UID, Borrower
 from .conftest import Raise, Start
 from .policy import EVERYTHING, NOTHING
 from .stage import Stage
@@ -114,3 +115,56 @@ def test_a_policy_is_read_anew_and_a_faulty_one_is_not_used(raised: Raise, borro
 
 def _state(answer: dict[str, dict[str, str]]) -> str:
     return answer["lease"]["state"]
+
+
+def as_admin(client: Borrower, stage: Stage) -> None:
+    path = stage.socket.parent / "admin" / "admin.sock"
+    client.do("connect", socket=str(path), kind=stage.machine.kind, root=str(stage.machine.root))
+
+
+def leases_told(client: Borrower) -> object:
+    return client.do("call", method="admin.leases", params={})
+
+
+@pytest.mark.skipif(UID == OTHER_UID, reason="users need root")
+def test_whom_the_policy_names_may_administer(raised: Raise, borrower: Start) -> None:
+    stage = raised(rules=EVERYTHING + f"[admin]\nwho = [{{ uid = [{UID}] }}]\n")
+    named, other = borrower(), borrower(uid=OTHER_UID)
+    as_admin(named, stage)
+    assert leases_told(named) == {"leases": [], "next": None}
+    with pytest.raises(ConnectionLost) as lost:
+        as_admin(other, stage)
+    assert "keeps you out" in str(lost.value)
+    with admins(stage) as root:
+        root.call("admin.leases", {})
+
+
+@pytest.mark.skipif(UID == OTHER_UID, reason="users need root")
+def test_who_is_named_no_more_is_out_at_once(raised: Raise, borrower: Start) -> None:
+    """The connection that he has is of no use, and he gets no new one."""
+    stage = raised(rules=EVERYTHING + f"[admin]\nwho = [{{ uid = [{UID}] }}]\n")
+    named = borrower()
+    as_admin(named, stage)
+    stage.write_policy(EVERYTHING)
+    with admins(stage) as root:
+        root.call("admin.reload")
+    with pytest.raises(Refused) as refused:
+        leases_told(named)
+    assert refused.value.reason is Reason.denied
+    with pytest.raises(Refused):
+        named.do("call", method="lease.list", params={})
+    with pytest.raises(ConnectionLost):
+        as_admin(named, stage)
+
+
+@pytest.mark.skipif(UID == OTHER_UID, reason="users need root")
+def test_rights_on_the_socket_are_not_enough(raised: Raise, borrower: Start) -> None:
+    """Rights go by user alone; the unit is asked for with every request."""
+    stage = raised(
+        rules=EVERYTHING + f'[admin]\nwho = [{{ uid = [{UID}], unit = ["no-such.service"] }}]\n'
+    )
+    client = borrower()
+    with pytest.raises(Refused) as refused:
+        as_admin(client, stage)
+    assert refused.value.reason is Reason.denied
+    assert "no administrator" in refused.value.message

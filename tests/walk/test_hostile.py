@@ -17,13 +17,16 @@ from isod.model.method import METHODS
 from isod.model.request import PACKET_BYTES
 from isod.wire import packet
 
-from .conftest import Start
+from .borrowers import UID
+from .conftest import Raise, Start
 from .line import Line
+from .policy import EVERYTHING
 from .stage import Stage
 
 FDS = 10_000
 FDS_EACH = 50  # what SCM_RIGHTS takes at once is 253
 SILENT = 300
+RULES = EVERYTHING + "[limits]\nconnections_per_uid = 400\n"
 
 
 def serves(stage: Stage, borrower: Start) -> None:
@@ -118,6 +121,22 @@ def test_silent_connections(stage: Stage, borrower: Start) -> None:
             stack.enter_context(stage.line())
         serves(stage, borrower)
     stage.until_noticed()
+
+
+def test_a_user_who_fills_his_share_keeps_no_other_out(raised: Raise, borrower: Start) -> None:
+    if os.geteuid() == UID:
+        pytest.skip("two users need root")
+    stage = raised(rules=EVERYTHING + "[limits]\nconnections_per_uid = 5\n")
+    before = stage.daemon.fds()["socket"]
+    with ExitStack() as stack:
+        lines = [stack.enter_context(stage.line()) for _ in range(9)]
+        told = lines[-1].receive()
+        assert told is not None
+        assert told[0]["error"]["data"]["reason"] == "quota"
+        assert ended(lines[-1])
+        serves(stage, borrower)
+    stage.daemon.wait_for("connection.refused", "uid 0")
+    stage.daemon.until(lambda: stage.daemon.fds()["socket"] <= before, "their end was not noticed")
 
 
 def test_one_that_never_reads(stage: Stage, borrower: Start) -> None:

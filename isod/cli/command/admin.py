@@ -18,7 +18,7 @@ from .options import device_address, json_option, name
 
 @click.group("admin", epilog=EXIT_CODES)
 def admin() -> None:
-    """See and end everybody's leases, and reload the policy. For root."""
+    """See and end everybody's leases, and reload the policy. For administrators."""
 
 
 @admin.command("leases", epilog=EXIT_CODES)
@@ -82,7 +82,7 @@ def reload(link: Link, *, as_json: bool) -> None:
 
 @click.group("quarantine", epilog=EXIT_CODES)
 def quarantine() -> None:
-    """See, set and clear the devices that are given to nobody. For root."""
+    """See, set and clear the devices that are given to nobody. For administrators."""
 
 
 def _quarantines(link: Link, method: str, params: dict[str, object], *, as_json: bool) -> None:

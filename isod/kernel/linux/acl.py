@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import struct
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 _NAME = "system.posix_acl_access"
@@ -18,6 +19,8 @@ _NAMED = {_USER, _GROUP}
 _MASKED = {*_NAMED, _GROUP_OBJ}
 
 READ_WRITE = 6
+WRITE = 2
+EXECUTE = 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -71,6 +74,24 @@ def with_user(entries: list[Entry], uid: int) -> list[Entry]:
 def without_user(entries: list[Entry], uid: int) -> list[Entry]:
     """No entry for the uid; without any named entry there is no mask either."""
     return _with_mask(_without(entries, uid))
+
+
+def with_exactly(
+    entries: list[Entry], users: Collection[int], groups: Collection[int], permissions: int
+) -> list[Entry]:
+    """These uids and gids with these permissions, and no other named ones."""
+    return _with_mask(
+        [
+            *(one for one in entries if one.tag in (_USER_OBJ, _GROUP_OBJ, _OTHER)),
+            *(Entry(_USER, uid, permissions) for uid in users),
+            *(Entry(_GROUP, gid, permissions) for gid in groups),
+        ]
+    )
+
+
+def for_others(entries: list[Entry]) -> int:
+    """The permission bits of whoever is named nowhere."""
+    return next((one.permissions for one in entries if one.tag == _OTHER), 0)
 
 
 def users(entries: list[Entry]) -> dict[int, int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from isod.model.policy import Limits, Who
 from isod.model.terms import Terms
 from isod.policy.folder import PolicyError, load
 
@@ -72,6 +73,10 @@ def test_names_are_unique_over_all_files(tmp_path: Path) -> None:
         (RULE.replace('"anyone"', "[{}]"), "rule 1 (one), who", "matches nobody"),
         (RULE.replace('vendor = "8086"', ""), "rule 1 (one), what", "matches nothing"),
         (RULE.replace('"anyone"', '[{ uid = ["9-1"] }]'), "rule 1 (one), who", "lower"),
+        ('[admin]\nwho = [{ unit = ["x.service"] }]\n', "admin, who", "say user"),
+        ('[admin]\nwho = [{ uid = ["0-9999"] }]\n', "admin, who", "at most 32"),
+        ("[limits]\nconnections = 0\n", "limits, connections", "greater"),
+        ('[limits]\nhello = "soon"\n', "limits, hello", "a time is"),
         ("rule = 3", "rule", ""),
         ("x = \ny = 1\n", "", "line 2"),
     ],
@@ -80,6 +85,17 @@ def test_a_fault_names_file_and_place(tmp_path: Path, text: str, place: str, wha
     write(tmp_path, "50-x.toml", text)
     found = problems(tmp_path)
     assert any(p.startswith("50-x.toml: ") and place in p and what in p for p in found), found
+
+
+def test_limits_stand_in_one_file_and_administrators_in_many(tmp_path: Path) -> None:
+    limits = '[limits]\nconnections = 9\nconnections_per_uid = 8\nrequests = 7\nhello = "6s"\n'
+    write(tmp_path, "a.toml", limits + "[admin]\nwho = [{ uid = [1000] }]\n")
+    write(tmp_path, "b.toml", '[admin]\nwho = [{ gid = ["50-51"] }]\n')
+    policy = load([tmp_path], 1)
+    assert policy.limits == Limits(connections=9, connections_per_uid=8, requests=7, hello=6.0)
+    assert policy.admins == (Who(uids=((1000, 1000),)), Who(gids=((50, 51),)))
+    write(tmp_path, "c.toml", limits)
+    assert problems(tmp_path) == ("c.toml: limits: stand in an earlier file already",)
 
 
 def test_a_version_is_required(tmp_path: Path) -> None:
