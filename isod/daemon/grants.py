@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from isod.core import view
-from isod.core.consider import Considered, check_free, consider
+from isod.core.consider import consider
 from isod.core.explain import planned_steps
-from isod.core.guard import check_guard
-from isod.core.plan import Plan, plan_grant
+from isod.core.judge import Bench, Judged, guard, judge
 from isod.core.queue import Queue
 from isod.core.reset_answer import granted_reset
 from isod.model import reply
 from isod.model.event import Granted
 from isod.model.host import Group
-from isod.model.lease import Lease, Owner
+from isod.model.lease import Lease
 from isod.model.reason import Reason, Refusal, RefusedError
 from isod.model.request import Acquire
 from isod.wire import jsonrpc
@@ -83,11 +82,11 @@ class Grants:
         """The decision and the plan; nothing is opened, changed or counted."""
         as_of = reply.AsOf(snapshot=self._world.snapshot.sequence, policy=self._world.policy.number)
         try:
-            considered, plan, _, _ = self._consider(who, params)
+            judged = self._judge(who, params)
         except RefusedError as error:
             refused = jsonrpc.refusal_object(error.refusal)
             return reply.ExplainResult(allowed=False, refusal=refused, as_of=as_of)
-        decision = considered.decision
+        decision, plan = judged.considered.decision, judged.plan
         return reply.ExplainResult(
             allowed=True,
             decision=reply.DecisionInfo(
@@ -117,51 +116,30 @@ class Grants:
 
     # --- the grant ------------------------------------------------------------------------------
 
-    def _consider(
-        self, who: Identity, params: Acquire, *, its_turn: bool = False
-    ) -> tuple[Considered, Plan, Owner, tuple[int, int] | None]:
+    def _judge(self, who: Identity, params: Acquire, *, its_turn: bool = False) -> Judged:
         """What acquire runs and explain shows, from the same facts. ``its_turn``: it has queued."""
-        world, peer = self._world, who.peer
-        considered = consider(world.policy, world.snapshot, world.ledger, peer, params)
-        decision = considered.decision
-        if not its_turn:
-            self._check_queue(considered.groups)
-        check_free(world.ledger, peer, considered.groups)
-        warnings = self._guard(considered)
-        owner = Owner(peer.uid, peer.pid, who.started, peer.unit, cgroup=peer.cgroup)
-        limit = who.memlock() if decision.terms.memlock is not None else None
-        plan = plan_grant(
-            world.snapshot,
+        return judge(
+            self._bench(),
+            who.peer,
             params,
-            considered.requested,
-            considered.groups,
-            decision,
-            owner,
-            limit,
+            who.owner,
+            who.memlock,
+            None if its_turn else self._check_queue,
         )
-        plan = replace(plan, warnings=(*plan.warnings, *warnings))
-        return considered, plan, owner, limit
 
-    def _guard(self, considered: Considered) -> tuple[str, ...]:
-        """Raises RefusedError for what the host needs; whoever decides has looked just before."""
-        return check_guard(
-            self._resets.sets,
-            self._needs.facts,
-            considered.requested,
-            considered.groups,
-            considered.decision.terms,
-            considered.decision.extras,
-        )
+    def _bench(self) -> Bench:
+        world = self._world
+        return Bench(world.policy, self._resets.sets, world.ledger, self._needs.facts)
 
     def _begin(
         self, who: Identity, params: Acquire, begun: Begun, *, its_turn: bool = False
     ) -> Begun:
-        considered, plan, owner, limit = self._consider(who, params, its_turn=its_turn)
-        decision = considered.decision
+        judged = self._judge(who, params, its_turn=its_turn)
+        decision, plan = judged.considered.decision, judged.plan
         lease = Lease(
             id=f"L{self._world.store.next_number()}",
             secret=secrets.token_urlsafe(24),
-            owner=owner,
+            owner=who.owner,
             rule=decision.rule,
             hand_over=decision.hand_over,
             terms=decision.terms,
@@ -170,7 +148,7 @@ class Grants:
             plan=plan.steps,
             granted_at=self._clock(),
             key=params.key,
-            former_limit=limit,
+            former_limit=judged.limit,
             warnings=plan.warnings,
         )
         self._outcomes[lease.id] = begun.outcome
@@ -207,7 +185,7 @@ class Grants:
         """Queue behind the others. The policy is asked now, and again when it is their turn."""
         world, uid = self._world, who.peer.uid
         considered = consider(world.policy, world.snapshot, world.ledger, who.peer, params)
-        self._guard(considered)
+        guard(self._bench(), considered)
         if self._queue.count(uid) >= world.policy.limits.waits_per_uid:
             raise RefusedError(Reason.quota, "you have as many requests waiting as one user may")
         ticket = _Ticket(who, params)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from isod.model.lease import Owner
 from isod.model.peer import Peer
 
 # include/uapi/asm-generic/socket.h; Python 3.11 has no names for these.
@@ -36,6 +37,12 @@ class Identity:
     peer: Peer
     started: int = 0
     pidfd: int = -1
+
+    @property
+    def owner(self) -> Owner:
+        """Whose a lease is that this peer gets."""
+        peer = self.peer
+        return Owner(peer.uid, peer.pid, self.started, peer.unit, cgroup=peer.cgroup)
 
     def memlock(self) -> tuple[int, int] | None:
         """The process's RLIMIT_MEMLOCK now, soft and hard in bytes (-1: unlimited).

@@ -1,0 +1,86 @@
+"""One request, judged from its words to the plan of its grant: what acquire runs, explain shows and
+``isoctl policy test`` tries out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from isod.model.critical import CriticalFacts
+from isod.model.host import Group
+from isod.model.lease import Owner
+from isod.model.peer import Peer
+from isod.model.policy import Policy
+from isod.model.request import Acquire
+
+from .consider import Considered, check_free, consider
+from .guard import check_guard
+from .ledger import Ledger
+from .plan import Plan, plan_grant
+from .reset_set import ResetSets
+
+Limit = tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A request that may be granted now. ``limit`` is the owner's RLIMIT_MEMLOCK as it was."""
+
+    considered: Considered
+    plan: Plan
+    limit: Limit
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """All that a judgement is made from: the same picture gives the same judgement."""
+
+    policy: Policy
+    sets: ResetSets
+    ledger: Ledger
+    facts: CriticalFacts
+
+
+def judge(
+    bench: Bench,
+    peer: Peer,
+    request: Acquire,
+    owner: Owner,
+    read_limit: Callable[[], Limit],
+    check_queue: Callable[[Sequence[Group]], None] | None = None,
+) -> Judged:
+    """Policy first, then who else waits for the groups or has them, then what the host needs.
+
+    ``read_limit`` tells the owner's memlock limit, asked for only if the rule raises it. Raises
+    RefusedError.
+    """
+    snapshot = bench.sets.snapshot
+    considered = consider(bench.policy, snapshot, bench.ledger, peer, request)
+    if check_queue is not None:
+        check_queue(considered.groups)
+    check_free(bench.ledger, peer, considered.groups)
+    warnings = guard(bench, considered)
+    decision = considered.decision
+    limit = read_limit() if decision.terms.memlock is not None else None
+    plan = plan_grant(
+        snapshot,
+        request,
+        considered.requested,
+        considered.groups,
+        decision,
+        owner,
+        limit,
+    )
+    return Judged(considered, replace(plan, warnings=(*plan.warnings, *warnings)), limit)
+
+
+def guard(bench: Bench, considered: Considered) -> tuple[str, ...]:
+    """Raises RefusedError for what the host needs; whoever decides has looked just before."""
+    return check_guard(
+        bench.sets,
+        bench.facts,
+        considered.requested,
+        considered.groups,
+        considered.decision.terms,
+        considered.decision.extras,
+    )
