@@ -8,6 +8,8 @@ An event about a lease that is no more is ignored: it was on its way when the le
         |                   |    ^                ^                                      |
         '--PrepareFailed----|----|----------------'                             Returned v
                          Reopen  '-- reopening                                         (free)
+
+Revoke asks the owner of a leased one and starts its timer; Deadline drains it: ``core.revocation``.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from isod.model.address import Address
 from isod.model.event import (
     Announce,
     Cleared,
+    Deadline,
     Deliver,
     DeliveryFailed,
     Discard,
@@ -33,6 +36,8 @@ from isod.model.event import (
     Granted,
     Idle,
     InUse,
+    PeerEnded,
+    PeerNotEnded,
     Prepare,
     Prepared,
     PrepareFailed,
@@ -43,13 +48,16 @@ from isod.model.event import (
     Remember,
     Reopen,
     Returned,
+    Revoke,
     RunFences,
+    StopTimer,
     Unquarantine,
 )
 from isod.model.lease import Lease, State
 from isod.model.quarantine import QuarantineEntry
 from isod.model.reason import Reason, Refusal
 
+from . import memlock, revocation
 from .plan import devices_to_return, steps_to_drain, steps_to_fence, steps_to_give_back
 
 Effects = tuple[Effect, ...]
@@ -69,6 +77,7 @@ class Ledger:
         self._refusals: dict[str, Refusal] = {}
         self._begun: dict[str, int] = {}
         self._quarantined = {entry.address: entry for entry in quarantined}
+        self._now = 0.0
 
     # --- questions ------------------------------------------------------------------------------
 
@@ -92,8 +101,10 @@ class Ledger:
 
     # --- the table ------------------------------------------------------------------------------
 
-    def apply(self, event: Event) -> Effects:
-        """Take one event. Raises WrongStateError if the state does not know it."""
+    def apply(self, event: Event, now: float = 0.0) -> Effects:
+        """Take one event, at ``now`` in seconds since the epoch. Raises WrongStateError if the
+        state does not know it."""
+        self._now = now
         if isinstance(event, Granted):
             return self._begin(event.lease)
         if isinstance(event, Recovered):
@@ -116,18 +127,20 @@ class Ledger:
             raise WrongStateError("a group has an owner already")
         if any(device.address in self._quarantined for device in lease.devices):
             raise WrongStateError("a device is quarantined")
-        lease = self._put(replace(lease, former_limit=self._limit_before(lease)))
+        lease = self._put(replace(lease, former_limit=memlock.before(lease, self._leases.values())))
         return (Remember(lease), Prepare(lease, lease.plan))
 
     def _recover(self, event: Recovered) -> Effects:
         """A row from the store. Whatever was not *leased* with its hold still in our hands goes
-        the way back; that way is idempotent, so it does not matter how far it had come."""
-        lease = event.lease
+        the way back; that way is idempotent, so it does not matter how far it had come. Fresh fds
+        that nobody got may be asked for again."""
+        lease, timer = revocation.resumed(event.lease, self._now)
         self._put(lease)
         if lease.state in {State.leased, State.reopening} and event.held:
-            return ()
+            lease = self._put(replace(lease, state=State.leased))
+            return (Remember(lease), *timer)
         self._begun[lease.id] = len(lease.plan)
-        return self._drain(lease, lease.ending or "isod was restarted")
+        return (*timer, *self._drain(lease, lease.ending or "isod was restarted"))
 
     def _put(self, lease: Lease) -> Lease:
         self._leases[lease.id] = lease
@@ -184,7 +197,7 @@ class Ledger:
         self._put(lease)
         return (Remember(lease), Refuse(lease, event.refusal))
 
-    def _ending_later(self, lease: Lease, event: Ending) -> Effects:
+    def _ending_later(self, lease: Lease, event: Ending | Revoke) -> Effects:
         """An operation is under way: it finishes first."""
         self._put(replace(lease, ending=lease.ending or event.why))
         return ()
@@ -195,55 +208,86 @@ class Ledger:
     def _delivery_failed(self, lease: Lease, event: DeliveryFailed) -> Effects:
         return self._drain(lease, "its fds could not be delivered")
 
+    def _revoke(self, lease: Lease, event: Revoke) -> Effects:
+        if event.at_once:
+            return self._drain(revocation.overdue(lease, event.why, self._now), event.why)
+        return self._ask(lease, event)
+
+    def _revoke_reopening(self, lease: Lease, event: Revoke) -> Effects:
+        if event.at_once:
+            lease = revocation.overdue(lease, event.why, self._now)
+            self._put(replace(lease, ending=lease.ending or event.why))
+            return ()
+        return self._ask(lease, event)
+
+    def _ask(self, lease: Lease, event: Revoke) -> Effects:
+        lease, timer = revocation.ask(lease, event.why, self._now)
+        if not timer:
+            return ()
+        self._put(lease)
+        return (Remember(lease), *timer, Announce("lease.revoking", lease, event.why))
+
+    def _revoke_draining(self, lease: Lease, event: Revoke) -> Effects:
+        """It ends already, so nobody is asked any more; but the time may be cut short, and what
+        was in vain may be tried again."""
+        if event.at_once:
+            lease = revocation.overdue(lease, event.why, self._now)
+        return self._go_on(revocation.again(lease))
+
+    def _deadline(self, lease: Lease, event: Deadline) -> Effects:
+        lease = revocation.overdue(lease, None, self._now)
+        return self._drain(lease, revocation.why(lease))
+
+    def _deadline_reopening(self, lease: Lease, event: Deadline) -> Effects:
+        lease = revocation.overdue(lease, None, self._now)
+        self._put(replace(lease, ending=lease.ending or revocation.why(lease)))
+        return ()
+
+    def _deadline_draining(self, lease: Lease, event: Deadline) -> Effects:
+        return self._go_on(revocation.overdue(lease, None, self._now))
+
+    def _go_on(self, lease: Lease) -> Effects:
+        """Probes come again and again, so the next one says whether the peer is to be ended; a
+        fence that waits is a proof that something is open, and says so once."""
+        ended: Effects = ()
+        if lease.state is State.fencing:
+            lease, ended = revocation.end_peer(lease)
+        self._put(lease)
+        return (Remember(lease), *ended)
+
+    def _peer_ended(self, lease: Lease, event: PeerEnded) -> Effects:
+        lease = self._put(revocation.told(lease, "ended"))
+        return (Remember(lease), Announce("lease.ended_peer", lease, event.how))
+
+    def _peer_not_ended(self, lease: Lease, event: PeerNotEnded) -> Effects:
+        lease = self._put(revocation.told(lease, "failed"))
+        note = event.refusal.message
+        return (Remember(lease), Announce("lease.peer_not_ended", lease, note))
+
     def _drain(self, lease: Lease, why: str) -> Effects:
         if lease.key is not None:
             self._keys.pop((lease.owner.uid, lease.key), None)
-        lease = replace(lease, state=State.draining, ending=why)
+        lease = replace(lease, state=State.draining, ending=why, open=())
+        lease, timer = revocation.draining(lease, self._now)
         self._put(lease)
         begun = self._begun.get(lease.id, len(lease.plan))
-        steps = steps_to_drain(lease, begun, self._limit_after(lease))
+        steps = steps_to_drain(lease, begun, memlock.after(lease, self._leases.values()))
         return (
             Remember(lease),
+            *timer,
             Announce("lease.draining", lease, why),
             Drain(lease, steps, devices_to_return(lease, begun)),
         )
 
-    def _leases_of_process(self, lease: Lease) -> list[Lease]:
-        process = (lease.owner.pid, lease.owner.started)
-        return [
-            other
-            for other in self._leases.values()
-            if other.id != lease.id
-            and other.former_limit is not None
-            and (other.owner.pid, other.owner.started) == process
-        ]
-
-    def _limit_before(self, lease: Lease) -> tuple[int, int] | None:
-        """What the process had before any lease raised it: a second lease found it raised."""
-        limit = lease.former_limit
-        if limit is not None:
-            for other in self._leases_of_process(lease):
-                limit = _lower(limit, other.former_limit or limit)
-        return limit
-
-    def _limit_after(self, lease: Lease) -> tuple[int, int] | None:
-        """The limit of the owner's process once this lease is gone: what it had before, or more
-        if its other leases need that."""
-        limit = lease.former_limit
-        if limit is not None:
-            for other in self._leases_of_process(lease):
-                if other.ending is None:
-                    needed = other.terms.memlock or 0
-                    limit = _higher(limit, (needed, needed))
-        return limit
-
     def _in_use(self, lease: Lease, event: InUse) -> Effects:
-        if event.open == lease.open:
-            return ()
-        lease = self._put(replace(lease, open=event.open))
+        known = event.open == lease.open
+        lease, ended = revocation.end_peer(replace(lease, open=event.open))
+        self._put(lease)
+        if known:
+            return ended
         refusal = self._refusals.pop(lease.id, None)
         answer = () if refusal is None else (Refuse(lease, refusal),)
-        return (*answer, Announce("lease.in_use", lease))
+        return (*answer, Announce("lease.in_use", lease), *ended)
 
     def _idle(self, lease: Lease, event: Idle) -> Effects:
         lease = self._put(replace(lease, state=State.fencing, open=()))
@@ -267,6 +311,8 @@ class Ledger:
         del self._leases[lease.id]
         for group in lease.groups:
             del self._groups[group.number]
+        if lease.revocation is not None:
+            effects.append(StopTimer(lease))
         effects.append(Forget(lease))
         if refusal is not None:
             effects.append(Refuse(lease, _with_undone(refusal, lease, event)))
@@ -307,38 +353,43 @@ def _with_undone(refusal: Refusal, lease: Lease, event: Returned) -> Refusal:
     return replace(refusal, details=details)
 
 
-def _higher(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    return max(one[0], other[0], key=_bytes), max(one[1], other[1], key=_bytes)
-
-
-def _lower(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
-    return min(one[0], other[0], key=_bytes), min(one[1], other[1], key=_bytes)
-
-
-def _bytes(limit: int) -> float:
-    return float("inf") if limit < 0 else limit  # RLIM_INFINITY is -1 in Python
-
-
 TABLE: Mapping[tuple[State, type], Callable[[Ledger, Lease, Any], Effects]] = {
     (State.preparing, Prepared): Ledger._prepared,
     (State.preparing, PrepareFailed): Ledger._prepare_failed,
     (State.preparing, Ending): Ledger._ending_later,
+    (State.preparing, Revoke): Ledger._ending_later,
     (State.leased, DeliveryFailed): Ledger._delivery_failed,
     (State.leased, Ending): Ledger._ending,
+    (State.leased, Revoke): Ledger._revoke,
+    (State.leased, Deadline): Ledger._deadline,
     (State.leased, Reopen): Ledger._reopen,
     (State.reopening, Prepared): Ledger._reopened,
     (State.reopening, PrepareFailed): Ledger._reopen_failed,
     (State.reopening, Ending): Ledger._ending_later,
+    (State.reopening, Revoke): Ledger._revoke_reopening,
+    (State.reopening, Deadline): Ledger._deadline_reopening,
     (State.reopening, DeliveryFailed): Ledger._ignore,
     (State.draining, InUse): Ledger._in_use,
     (State.draining, Idle): Ledger._idle,
     (State.draining, Ending): Ledger._ignore,
+    (State.draining, Revoke): Ledger._revoke_draining,
+    (State.draining, Deadline): Ledger._deadline_draining,
+    (State.draining, PeerEnded): Ledger._peer_ended,
+    (State.draining, PeerNotEnded): Ledger._peer_not_ended,
     (State.draining, DeliveryFailed): Ledger._ignore,
     (State.fencing, InUse): Ledger._in_use,
     (State.fencing, Fenced): Ledger._fenced,
     (State.fencing, Ending): Ledger._ignore,
+    (State.fencing, Revoke): Ledger._revoke_draining,
+    (State.fencing, Deadline): Ledger._deadline_draining,
+    (State.fencing, PeerEnded): Ledger._peer_ended,
+    (State.fencing, PeerNotEnded): Ledger._peer_not_ended,
     (State.fencing, DeliveryFailed): Ledger._ignore,
     (State.scrubbing, Returned): Ledger._returned,
     (State.scrubbing, Ending): Ledger._ignore,
+    (State.scrubbing, Revoke): Ledger._ignore,
+    (State.scrubbing, Deadline): Ledger._ignore,
+    (State.scrubbing, PeerEnded): Ledger._peer_ended,
+    (State.scrubbing, PeerNotEnded): Ledger._ignore,
     (State.scrubbing, DeliveryFailed): Ledger._ignore,
 }

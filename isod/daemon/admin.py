@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from isod.core import view
 from isod.model import reply, request
-from isod.model.event import Cleared, Ending, Quarantined
+from isod.model.event import Cleared, Quarantined, Revoke
 from isod.model.quarantine import QuarantineEntry
 from isod.model.reason import Reason, Refusal, RefusedError
 from isod.policy import folder
@@ -44,7 +44,7 @@ class Admin:
         """Take a lease back: rights and limits go at once; what is open drains until closed."""
         if params.lease not in self._world.ledger.leases:
             raise RefusedError(Reason.not_found, f"there is no lease {params.lease}")
-        self._world.apply(Ending(params.lease, "revoked by an administrator"))
+        self._world.apply(Revoke(params.lease, "revoked by an administrator", at_once=True))
         lease = self._world.ledger.leases[params.lease]
         return reply.LeaseResult(lease=view.lease_info(lease))
 

@@ -32,6 +32,8 @@ from isod.model.event import (
     Refuse,
     Returned,
     RunFences,
+    StartTimer,
+    StopTimer,
 )
 from isod.model.host import Device
 from isod.model.lease import Lease, LeaseDevice
@@ -48,6 +50,7 @@ from isod.model.step import (
 )
 
 from .outcome import Delivery, Outcome, close_files
+from .timers import Timers
 from .watcher import Watcher
 from .world import World
 
@@ -79,6 +82,7 @@ class Executor:
         self._nursery = nursery
         self._limiter = trio.CapacityLimiter(THREADS)
         self._holds: dict[str, list[trio.CancelScope]] = {}
+        self._timers = Timers(world.apply, nursery)
         self.outcomes: dict[str, Outcome] = {}
 
     def carry_out(self, effect: Effect) -> None:
@@ -98,6 +102,10 @@ class Executor:
                 self._lower_limits(effect)
                 self._let_go_of_holds(effect.lease.id)
                 self._nursery.start_soon(self._drain, effect)
+            case StartTimer(lease=lease, seconds=seconds):
+                self._timers.start(lease.id, seconds)
+            case StopTimer(lease=lease):
+                self._timers.stop(lease.id)
             case RunFences():
                 self._nursery.start_soon(self._fence, effect)
             case GiveBack():

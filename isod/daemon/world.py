@@ -5,6 +5,7 @@ Everything here is synchronous, so whoever decides sees one consistent picture; 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import count
@@ -30,10 +31,17 @@ class World:
     """What isod knows. Effects that touch kernel or clients go to ``carry_out``; rows of the store
     are written here, before any later effect of the same event."""
 
-    def __init__(self, store: Store, journal: Journal, snapshot: HostSnapshot) -> None:
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        snapshot: HostSnapshot,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.store = store
         self.journal = journal
         self.publisher = Publisher(journal)
+        self._clock = clock
         self.policy = Policy()
         self.ledger = Ledger(store.quarantine.entries())
         self.carry_out: Callable[[Effect], None] = _nobody
@@ -56,7 +64,7 @@ class World:
 
     def apply(self, event: Event) -> None:
         """Let the ledger take the event and see to its effects, in order."""
-        effects = self.ledger.apply(event)
+        effects = self.ledger.apply(event, self._clock())
         for effect in effects:
             match effect:
                 case Remember(lease=lease):

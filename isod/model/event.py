@@ -60,10 +60,43 @@ class DeliveryFailed:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The owner is gone (its hold is closed), or released it, or it was revoked: ``why``."""
+    """The owner is gone (its hold is closed), or released it: ``why``."""
 
     lease: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """The lease is to be taken back, by its terms: its owner is asked first, unless ``at_once``.
+    ``why`` is for the owner to read."""
+
+    lease: str
+    why: str
+    at_once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The lease's timer has run out."""
+
+    lease: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerEnded:
+    """The peer was ended: ``how``, in words. What it had open closes as it goes."""
+
+    lease: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerNotEnded:
+    """The peer could not be ended; what it has open stays open."""
+
+    lease: str
+    refusal: Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +158,10 @@ Event = (
     | PrepareFailed
     | DeliveryFailed
     | Ending
+    | Revoke
+    | Deadline
+    | PeerEnded
+    | PeerNotEnded
     | Reopen
     | InUse
     | Idle
@@ -194,6 +231,28 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Say Deadline in ``seconds``. A lease has one timer at most."""
+
+    lease: Lease
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopTimer:
+    """The lease's timer is not needed any more, if it runs at all."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
+class EndPeer:
+    """End the process, or the cgroup, that the lease is anchored in: PeerEnded or PeerNotEnded."""
+
+    lease: Lease
+
+
+@dataclass(frozen=True, slots=True)
 class RunFences:
     """Run ``steps`` in helpers until all have returned: Fenced."""
 
@@ -226,7 +285,7 @@ class Unquarantine:
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Tell log and subscribers; ``kind`` is ``lease.granted``, ``lease.draining``, …"""
+    """Tell log and subscribers; ``kind`` is ``lease.granted``, ``lease.revoking``, …"""
 
     kind: str
     lease: Lease
@@ -241,6 +300,9 @@ Effect = (
     | Discard
     | Refuse
     | Drain
+    | StartTimer
+    | StopTimer
+    | EndPeer
     | RunFences
     | GiveBack
     | Quarantine

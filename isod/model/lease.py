@@ -85,6 +85,21 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
+class Revocation:
+    """How far taking a lease back has come.
+
+    ``deadline``, in seconds since the epoch, is when the time to let go is over; ``overdue``: it
+    is. ``why`` says why it was revoked; None: its owner ended it, and the rule sets a time to
+    close everything. ``peer`` is what became of ending the peer; None: not tried.
+    """
+
+    deadline: float
+    why: str | None = None
+    overdue: bool = False
+    peer: Literal["ending", "ended", "failed"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """One lease. ``secret`` is the word that its owner got; acting on the lease needs it.
 
@@ -108,6 +123,7 @@ class Lease:
     ever_leased: bool = False
     open: tuple[Address, ...] = ()
     ending: str | None = None
+    revocation: Revocation | None = None
     warnings: tuple[str, ...] = ()
 
     @property

@@ -11,18 +11,22 @@ from isod.core.ledger import Ledger
 from isod.model.address import Address
 from isod.model.event import (
     Announce,
+    Deadline,
     Deliver,
     DeliveryFailed,
     Discard,
     Drain,
     Effect,
     Ending,
+    EndPeer,
     Event,
     Fenced,
     Forget,
     GiveBack,
     Idle,
     InUse,
+    PeerEnded,
+    PeerNotEnded,
     Prepare,
     Prepared,
     PrepareFailed,
@@ -31,11 +35,14 @@ from isod.model.event import (
     Refuse,
     Remember,
     Returned,
+    Revoke,
     RunFences,
+    StartTimer,
+    StopTimer,
     Unquarantine,
 )
 from isod.model.host import HostSnapshot, is_vfio_driver
-from isod.model.lease import Lease
+from isod.model.lease import Lease, State
 from isod.model.reason import Reason, Refusal
 from isod.model.step import Bind, Fence, Limit, OpenFile, Probe, Reset, Restore, Step, Unbind
 
@@ -62,7 +69,8 @@ class Shell:
     ``holders``: what each lease's client has open. ``unseen``: leases whose client has bound none
     of its cdevs, so that no probe sees them. ``touched``: what a plan's steps have bound or
     unbound, as far as no restart came between. ``ours``: files that isod has opened and not
-    sent yet. ``foreign``: groups that another root program has open.
+    sent yet. ``foreign``: groups that another root program has open. ``timers``: when each lease's
+    timer runs out. ``cut``: leases that are taken back without being asked.
     """
 
     host: HostSnapshot
@@ -75,6 +83,9 @@ class Shell:
     unseen: set[str] = field(default_factory=set)
     foreign: set[int] = field(default_factory=set)
     touched: dict[str, set[Address]] = field(default_factory=dict)
+    timers: dict[str, float] = field(default_factory=dict)
+    cut: set[str] = field(default_factory=set)
+    now: float = 1000.0
     limit: int = BEFORE
     answered: Counter[str] = field(default_factory=Counter)
     visits: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -91,7 +102,7 @@ class Shell:
         before = self.ledger.leases.get(name) if isinstance(name, str) else None
         self.visits[before.state.value if before else "-", type(event).__name__] += 1
         self.steps += 1
-        effects = self.ledger.apply(event)
+        effects = self.ledger.apply(event, self.now)
         after = self.ledger.leases.get(name) if isinstance(name, str) else None
         state = after.state if after else None
         self.changes += before is None or state is not before.state
@@ -108,6 +119,14 @@ class Shell:
                 self.answered[row.id] += 1
             case Discard():
                 self.ours.pop(name, None)
+            case StartTimer(lease=row, seconds=seconds):
+                assert row.id not in self.timers, "two timers of one lease"
+                self.timers[row.id] = self.now + seconds
+            case StopTimer(lease=row):
+                self.timers.pop(row.id, None)
+            case EndPeer():
+                self._check_ending(effect.lease)
+                self.todo.append(effect)
             case Announce() | Quarantine() | Unquarantine():
                 pass
             case Drain():
@@ -120,7 +139,8 @@ class Shell:
 
     def carry_out(self, place: int, fail_at: int | None = None, *, unseen: bool = False) -> None:
         """Finish one effect that waits. ``fail_at``: the step of a plan that fails, or a delivery
-        that does. ``unseen``: the client binds nothing of what it gets."""
+        that does. ``unseen``: the client binds nothing of what it gets, and the end of a peer is
+        told late."""
         effect = self.todo.pop(place % len(self.todo))
         match effect:
             case Prepare():
@@ -129,6 +149,8 @@ class Shell:
                 self._deliver(effect, fails=fail_at is not None, unseen=unseen)
             case Drain():
                 self._drain(effect)
+            case EndPeer():
+                self._end_peer(effect.lease.id, fails=fail_at is not None, late=unseen)
             case RunFences():
                 self._fence(effect)
             case GiveBack():
@@ -189,6 +211,29 @@ class Shell:
         else:
             self.apply(Idle(effect.lease.id))
 
+    def _check_ending(self, lease: Lease) -> None:
+        """A peer is ended only as its rule says, when its time is over, and while it keeps
+        something open (an unbind that waits was told of before, and may have returned since)."""
+        assert lease.terms.revoke.then == "kill"
+        assert lease.revocation is not None
+        in_time = self.now < lease.revocation.deadline and lease.id not in self.cut
+        assert not in_time, "ended before its deadline"
+        foreign = any(group.number in self.foreign for group in lease.groups)
+        kept = self.holders.get(lease.id) or foreign or lease.state is State.fencing
+        assert kept, "ended, and it had let go"
+
+    def _end_peer(self, lease: str, *, fails: bool, late: bool) -> None:
+        """What it has open closes as it dies; that it was ended may be told a moment later."""
+        event = PeerNotEnded(lease, FAILED) if fails else PeerEnded(lease, "killed")
+        if not fails:
+            self.holders.pop(lease, None)
+            self.unseen.discard(lease)
+            self.todo.append(Late(Ending(lease, "its hold was closed")))
+        if late:
+            self.todo.append(Late(event))
+        else:
+            self.apply(event)
+
     def _fence(self, effect: RunFences) -> None:
         fences = [step for step in effect.steps if isinstance(step, Fence)]
         waiting = [fence.address for fence in fences if self.is_held(fence.address)]
@@ -239,6 +284,7 @@ class Shell:
         It comes back and recovers."""
         rows = list(self.store.values())
         self.todo.clear()
+        self.timers.clear()
         self.ours.clear()
         self.touched.clear()  # how far a plan had come is not known any more
         self.ledger = Ledger()
@@ -250,6 +296,19 @@ class Shell:
         self.holders.pop(lease, None)
         self.unseen.discard(lease)
         self.apply(Ending(lease, "its hold was closed"))
+
+    def revoke(self, lease: str, *, at_once: bool) -> None:
+        """Somebody wants a lease back."""
+        if at_once:
+            self.cut.add(lease)
+        self.apply(Revoke(lease, "revoked", at_once))
+
+    def wait(self, seconds: float) -> None:
+        """Time passes; timers run out."""
+        self.now += seconds
+        for lease in [name for name, due in self.timers.items() if due <= self.now]:
+            del self.timers[lease]
+            self.apply(Deadline(lease))
 
     # --- invariants -----------------------------------------------------------------------------
 
@@ -267,6 +326,7 @@ class Shell:
                 assert owner is not None, f"{address} is open and free"
                 assert owner.id == name, f"{address} is open by another than its owner"
         assert self.store.keys() == self.ledger.leases.keys()
+        assert self.timers.keys() <= self.ledger.leases.keys(), "a timer of a lease that is gone"
 
     def end_everything(self) -> None:
         """All clients and foreign programs go, and everything finishes: all is as it was."""

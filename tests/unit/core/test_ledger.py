@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Literal
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from isod.model.address import Address
 from isod.model.event import Ending, Granted, Reopen
 from isod.model.host import HostSnapshot
 from isod.model.lease import State
+from isod.model.terms import Revoke
 
 from .books import Shell
 from .build import device, host, lease_for
@@ -41,9 +43,17 @@ class Histories(RuleBasedStateMachine):
         target=leases,
         address=st.sampled_from(ADDRESSES),
         memlock=st.sampled_from([None, 16, 32]),
+        then=st.sampled_from(["wait", "kill"]),
     )
-    def acquire(self, address: Address, memlock: int | None) -> str:
-        lease = lease_for(HOST, f"L{len(self.asked) + 1}", [address], memlock, self.shell.limit)
+    def acquire(self, address: Address, memlock: int | None, then: Literal["wait", "kill"]) -> str:
+        lease = lease_for(
+            HOST,
+            f"L{len(self.asked) + 1}",
+            [address],
+            memlock,
+            self.shell.limit,
+            revoke=Revoke(10.0, then),
+        )
         if any(self.shell.ledger.owner_of(group.number) for group in lease.groups):
             return "none"
         self.asked[lease.id] += 1
@@ -63,6 +73,14 @@ class Histories(RuleBasedStateMachine):
     @rule(lease=leases)
     def release(self, lease: str) -> None:
         self.shell.apply(Ending(lease, "released"))
+
+    @rule(lease=leases, at_once=st.booleans())
+    def revoke(self, lease: str, at_once: bool) -> None:
+        self.shell.revoke(lease, at_once=at_once)
+
+    @rule(seconds=st.sampled_from([1.0, 11.0]))
+    def wait(self, seconds: float) -> None:
+        self.shell.wait(seconds)
 
     @rule(lease=leases)
     def open_again(self, lease: str) -> None:

@@ -15,6 +15,7 @@ from isod.core.plan import plan_reopen
 from isod.model.event import (
     Cleared,
     Ending,
+    EndPeer,
     Granted,
     Quarantined,
     Recovered,
@@ -23,8 +24,9 @@ from isod.model.event import (
 from isod.model.lease import State
 from isod.model.quarantine import QuarantineEntry
 from isod.model.reason import RefusedError
+from isod.model.terms import Revoke
 
-from .books import Shell
+from .books import Late, Shell
 from .build import lease_for
 from .random_host import random_host
 
@@ -54,6 +56,9 @@ class History:
             self.open_again,
             self.quarantine,
             self.foreign,
+            self.revoke,
+            self.revoke,
+            self.wait,
         )
         for _ in range(LIFE):
             act = self.kill if self.dice.random() < 0.01 else self.dice.choice(acts)
@@ -66,10 +71,19 @@ class History:
         wanted = self.dice.sample(addresses, k=min(len(addresses), self.dice.randint(1, 2)))
         memlock = self.dice.choice((None, 16, 32))
         scrub = self.dice.choice(("try", "off", "require"))
+        revoke = Revoke(
+            self.dice.choice((0.0, 5.0, 30.0)), self.dice.choice(("wait", "kill", "kill"))
+        )
         self.count += 1
         try:
             lease = lease_for(
-                self.host, f"L{self.count}", wanted, memlock, self.shell.limit, scrub=scrub
+                self.host,
+                f"L{self.count}",
+                wanted,
+                memlock,
+                self.shell.limit,
+                scrub=scrub,
+                revoke=revoke,
             )
         except RefusedError:
             return
@@ -83,9 +97,14 @@ class History:
 
     def carry_out(self) -> None:
         if self.shell.todo:
-            fail_at = self.dice.randint(0, 6) if self.dice.random() < 0.4 else None
+            place = self.dice.randrange(len(self.shell.todo))
+            effect = self.shell.todo[place]
+            if isinstance(effect, EndPeer | Late) and self.dice.random() < 0.6:
+                return  # slow, so that much comes in between
+            fails = 0.6 if isinstance(effect, EndPeer) else 0.4
+            fail_at = self.dice.randint(0, 6) if self.dice.random() < fails else None
             unseen = self.dice.random() < 0.5
-            self.shell.carry_out(self.dice.randrange(1000), fail_at, unseen=unseen)
+            self.shell.carry_out(place, fail_at, unseen=unseen)
 
     def _any_lease(self) -> str | None:
         names = list(self.shell.ledger.leases)
@@ -98,6 +117,16 @@ class History:
     def release(self) -> None:
         if (name := self._any_lease()) is not None:
             self.shell.apply(Ending(name, "released"))
+
+    def revoke(self) -> None:
+        """Mostly of somebody who keeps what it has."""
+        keepers = sorted(self.shell.holders) if self.dice.random() < 0.8 else []
+        name = self.dice.choice(keepers) if keepers else self._any_lease()
+        if name is not None:
+            self.shell.revoke(name, at_once=self.dice.random() < 0.5)
+
+    def wait(self) -> None:
+        self.shell.wait(self.dice.choice((2.0, 10.0, 40.0)))
 
     def open_again(self) -> None:
         leased = [x for x in self.shell.ledger.leases.values() if x.state is State.leased]
