@@ -7,9 +7,10 @@ are awaited here. No task here owns a decision: it runs steps, in order, and say
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import trio
 
@@ -21,7 +22,6 @@ from isod.model.event import (
     Discard,
     Drain,
     Effect,
-    Ending,
     Fenced,
     GiveBack,
     Idle,
@@ -49,6 +49,8 @@ from isod.model.step import (
     Use,
 )
 
+from . import service
+from .holds import Holds
 from .outcome import Delivery, Outcome, close_files
 from .timers import Timers
 from .watcher import Watcher
@@ -70,6 +72,9 @@ class _Run:
     refusal: Refusal | None = None
 
 
+_Operation = Callable[[Any], Awaitable[None]]
+
+
 class Executor:
     """One per daemon. ``outcomes`` are the requests that wait, by lease."""
 
@@ -81,7 +86,9 @@ class Executor:
         self._watcher = watcher
         self._nursery = nursery
         self._limiter = trio.CapacityLimiter(THREADS)
-        self._holds: dict[str, list[trio.CancelScope]] = {}
+        self._under_way = 0
+        self._one_ended = trio.Event()
+        self.holds = Holds(world, nursery)
         self._timers = Timers(world.apply, nursery)
         self.outcomes: dict[str, Outcome] = {}
 
@@ -89,7 +96,7 @@ class Executor:
         """Begin with an effect; returns at once."""
         match effect:
             case Prepare():
-                self._nursery.start_soon(self._prepare, effect)
+                self._begin(self._prepare, effect)
             case Deliver():
                 self._deliver(effect)
             case Discard():
@@ -100,7 +107,7 @@ class Executor:
                     outcome.set(effect.refusal)
             case Drain():
                 self._lower_limits(effect)
-                self._let_go_of_holds(effect.lease.id)
+                self._nursery.start_soon(self.holds.let_go, effect.lease.id)
                 self._nursery.start_soon(self._drain, effect)
             case StartTimer(lease=lease, seconds=seconds):
                 self._timers.start(lease.id, seconds)
@@ -109,9 +116,26 @@ class Executor:
             case RunFences():
                 self._nursery.start_soon(self._fence, effect)
             case GiveBack():
-                self._nursery.start_soon(self._give_back, effect)
+                self._begin(self._give_back, effect)
             case _:
                 raise TypeError(f"no way to carry out {type(effect).__name__}")
+
+    async def settled(self) -> None:
+        """Wait until no grant and no way back is in the middle of its steps."""
+        while self._under_way:
+            await self._one_ended.wait()
+
+    def _begin(self, operation: _Operation, effect: Prepare | GiveBack) -> None:
+        self._under_way += 1
+        self._nursery.start_soon(self._operate, operation, effect)
+
+    async def _operate(self, operation: _Operation, effect: Prepare | GiveBack) -> None:
+        try:
+            await operation(effect)
+        finally:
+            self._under_way -= 1
+            self._one_ended.set()
+            self._one_ended = trio.Event()
 
     # --- granting -------------------------------------------------------------------------------
 
@@ -146,7 +170,7 @@ class Executor:
         lease = effect.lease
         outcome = self.outcomes.pop(lease.id, None)
         try:
-            watched, given = os.pipe2(os.O_CLOEXEC)
+            watched, given = self.holds.begin(lease.id)
         except OSError as error:
             close_files(effect.files)
             if outcome is not None:
@@ -154,48 +178,32 @@ class Executor:
                 outcome.set(Refusal(Reason.kernel, text, {"errno": error.errno}))
             self._nursery.start_soon(self._undelivered, lease.id)
             return
-        os.set_blocking(watched, False)
-        scope = trio.CancelScope()
-        self._holds.setdefault(lease.id, []).append(scope)
-        self._nursery.start_soon(self._watch_hold, lease.id, watched, scope)
         delivery = Delivery(lease, (OpenFile("hold", given), *effect.files))
         if outcome is None:
             delivery.close()
+        elif service.present():
+            self._nursery.start_soon(self._deliver_kept, delivery, outcome, os.dup(watched))
         else:
             outcome.set(delivery)
 
+    async def _deliver_kept(self, delivery: Delivery, outcome: Outcome, watched: int) -> None:
+        """The service manager has the hold before the fds leave: killed after that, isod finds the
+        lease's owner again."""
+        lease = delivery.lease.id
+        try:
+            if not await service.keep(lease, watched):
+                self._world.journal.record(
+                    "step.failed", "the service manager did not keep the hold", lease=lease
+                )
+        except BaseException:
+            delivery.close()
+            raise
+        finally:
+            os.close(watched)
+        outcome.set(delivery)
+
     async def _undelivered(self, lease: str) -> None:
         self._world.apply(DeliveryFailed(lease))
-
-    async def _watch_hold(self, lease: str, watched: int, scope: trio.CancelScope) -> None:
-        """Wait until the last copy of the hold is closed. Whatever is written into it is thrown
-        away: it is a hold, not a channel."""
-        with scope:
-            await self._until_closed(watched)
-            holds = self._holds.get(lease, [])
-            if scope not in holds:
-                return  # the lease ended for another reason in this very moment
-            holds.remove(scope)
-            if not holds:  # a lease opened again has several: the last one counts
-                self._world.apply(Ending(lease, "its hold was closed"))
-
-    def _let_go_of_holds(self, lease: str) -> None:
-        """The lease ends for another reason: whoever has a hold sees POLLERR on it."""
-        for scope in self._holds.pop(lease, []):
-            scope.cancel()
-
-    async def _until_closed(self, watched: int) -> None:
-        try:
-            while True:
-                await trio.lowlevel.wait_readable(watched)
-                try:
-                    if not os.read(watched, 65536):
-                        break
-                except BlockingIOError:
-                    continue
-        finally:
-            trio.lowlevel.notify_closing(watched)
-            os.close(watched)
 
     # --- the way back ---------------------------------------------------------------------------
 

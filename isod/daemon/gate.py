@@ -23,7 +23,7 @@ from isod.model.event import Ending, Reopen
 from isod.model.lease import Lease, State
 from isod.model.method import METHODS, Method, openrpc
 from isod.model.policy import Limits
-from isod.model.reason import Reason, RefusedError
+from isod.model.reason import Reason, Refusal, RefusedError
 from isod.model.request import LEASE_FDS, PACKET_BYTES, PROTOCOL
 
 from .admin import Admin
@@ -31,7 +31,7 @@ from .grants import Begun, Grants
 from .identify import Identity
 from .listing import address_cursor, lease_page, number_cursor, page_of
 from .needs import Needs
-from .outcome import Outcome
+from .outcome import Outcome, Unanswered
 from .resets import Resets
 from .world import World
 
@@ -59,6 +59,8 @@ class Gate:
         self._outcomes = outcomes
         self._simulated = simulated
         self._roots = frozenset({0, os.geteuid()})
+        self._stopping = False
+        self.unanswered = Unanswered()
         self.resets = Resets(world)
         self._needs = needs
         self._grants = Grants(world, outcomes, clock, self.resets, needs)
@@ -109,7 +111,14 @@ class Gate:
                 f"{method.name} is not for this socket",
                 hint="ask on the admin socket, as root or as one whom [admin] of the policy names",
             )
+        if self._stopping and method.carries:
+            raise RefusedError(Reason.stopping, "isod is stopping")
         return self._handlers[method.name](who, method.params.model_validate(params))
+
+    def stop(self) -> None:
+        """Begin nothing any more; who waits in the queue is told. What is under way goes on."""
+        self._stopping = True
+        self._grants.turn_away(Refusal(Reason.stopping, "isod is stopping", {}))
 
     # --- looking --------------------------------------------------------------------------------
 

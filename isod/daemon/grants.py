@@ -114,6 +114,13 @@ class Grants:
         self._look_and_serve()  # who waited behind it may have waited for it alone
         return True
 
+    def turn_away(self, refusal: Refusal) -> None:
+        """End all waiting."""
+        for begun, ticket in self._tickets.items():
+            self._queue.leave(ticket)
+            begun.outcome.set(refusal)
+        self._tickets.clear()
+
     # --- the grant ------------------------------------------------------------------------------
 
     def _judge(self, who: Identity, params: Acquire, *, its_turn: bool = False) -> Judged:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,6 @@ from pathlib import Path
 import trio
 
 from isod.kernel.port import Kernel
-from isod.model.event import Recovered
 from isod.model.policy import Policy
 from isod.policy import folder
 from isod.policy.folder import PolicyError
@@ -23,13 +22,19 @@ from .admin_rights import AdminRights
 from .connections import Connections
 from .executor import Executor
 from .gate import Gate
+from .heartbeat import heartbeat, tell_status
 from .journal import Journal, open_journal
 from .listen import EVERYBODY, ROOT_ALONE, accept, listen, path_of
 from .needs import Needs
 from .quarantine import carry_groups_over, record_exchanged
+from .recover import recover
 from .store import Store
 from .watcher import Watcher
 from .world import World
+
+# What is under way may end in this time; less than TimeoutStopSec= of the unit.
+STOP_SECONDS = 10.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +86,14 @@ async def _run(
     world = World(store, journal, snapshot)
     world.policy = await trio.to_thread.run_sync(_load_policy, settings.policy, journal)
     watcher = Watcher(kernel, world)
-    handed = service.listening_sockets()
+    handed = service.take_handed()
     with (
+        closing(handed),
         closing(watcher),
-        listen(settings.socket, EVERYBODY, handed.get("isod.socket")) as listener,
-        listen(settings.admin_socket, ROOT_ALONE, handed.get("isod-admin.socket")) as admins,
+        listen(settings.socket, EVERYBODY, handed.sockets.pop("isod.socket", None)) as listener,
+        listen(
+            settings.admin_socket, ROOT_ALONE, handed.sockets.pop("isod-admin.socket", None)
+        ) as admins,
     ):
         # News from before this picture must not be lost: the watch began first, so look once more.
         world.replace_host(await trio.to_thread.run_sync(kernel.snapshot, 0))
@@ -99,20 +107,28 @@ async def _run(
             nursery.start_soon(watcher.run)
             carry_groups_over(world, store)
             record_exchanged(world)
-            for lease in store.leases():
-                world.apply(Recovered(lease, held=False))
+            recover(world, executor.holds, handed)
             for warning in await admin.let_in():
                 journal.record("policy", warning)
-            # Counted apart: whoever fills one socket keeps nobody from the other.
-            for socket, is_admin in ((listener, False), (admins, True)):
-                connections = Connections(lambda: world.policy.limits, journal)
-                nursery.start_soon(partial(accept, socket, gate, connections, admin=is_admin))
-            nursery.start_soon(_heed_signals, admin, nursery.cancel_scope)
-            journal.record("daemon", f"listening on {settings.socket}")
-            service.ready()
-            if ready is not None:
-                ready.set()
-        service.stopping()
+            async with trio.open_nursery() as doors:
+                # Counted apart: whoever fills one socket keeps nobody from the other.
+                for socket, is_admin in ((listener, False), (admins, True)):
+                    connections = Connections(lambda: world.policy.limits, journal)
+                    doors.start_soon(partial(accept, socket, gate, connections, admin=is_admin))
+                doors.start_soon(heartbeat, gate)
+                doors.start_soon(tell_status, world)
+                journal.record("daemon", f"listening on {settings.socket}")
+                service.ready()
+                if ready is not None:
+                    ready.set()
+                with trio.open_signal_receiver(*_SIGNALS) as signals:
+                    await _until_stopped(signals, admin)
+                    service.stopping()
+                    gate.stop()
+                    # The doors stay open meanwhile: who waits for an operation gets its answer.
+                    await _settle(signals, executor, gate)
+                doors.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
         journal.record("daemon", "stopped")
 
 
@@ -130,11 +146,27 @@ def _load_policy(folders: Sequence[Path], journal: Journal) -> Policy:
     return policy
 
 
-async def _heed_signals(admin: Admin, scope: trio.CancelScope) -> None:
+async def _until_stopped(signals: AsyncIterator[int], admin: Admin) -> None:
     """SIGHUP reads the policy anew; SIGTERM and SIGINT stop."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    async for number in signals:
+        if number != signal.SIGHUP:
+            return
+        service.reloading()
+        await admin.reload_policy()
+        service.ready()
+
+
+async def _settle(signals: AsyncIterator[int], executor: Executor, gate: Gate) -> None:
+    """Wait until what is under way has ended, until it took too long, or until asked again."""
+
+    async def cut_short(scope: trio.CancelScope) -> None:
         async for number in signals:
             if number != signal.SIGHUP:
                 scope.cancel()
-                return
-            await admin.reload_policy()
+
+    with trio.move_on_after(STOP_SECONDS):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cut_short, nursery.cancel_scope)
+            await executor.settled()
+            await gate.unanswered.none_left()
+            nursery.cancel_scope.cancel()

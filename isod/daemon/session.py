@@ -170,6 +170,10 @@ class Session:
         return await begun.outcome.take()
 
     async def _finish(self, entry: Request, begun: Begun, session: trio.CancelScope) -> None:
+        with self._gate.unanswered:
+            await self._finish_begun(entry, begun, session)
+
+    async def _finish_begun(self, entry: Request, begun: Begun, session: trio.CancelScope) -> None:
         """Wait for an operation and send what came of it. Whatever happens here, the copies of
         the fds are closed, the hold among them: an undelivered lease ends by itself. A peer that
         cannot be told ends the session."""

@@ -67,8 +67,13 @@ def raised() -> Iterator[Raise]:
     """Makes stages of the test's own, with the daemon running."""
     with ExitStack() as stack:
 
-        def raise_stage(host: SimulatedHost = STANDARD, rules: str = policy.EVERYTHING) -> Stage:
-            stage = Stage(lambda folder: _machine(folder, host), rules)
+        def raise_stage(
+            host: SimulatedHost = STANDARD,
+            rules: str = policy.EVERYTHING,
+            *,
+            managed: bool = False,
+        ) -> Stage:
+            stage = Stage(lambda folder: _machine(folder, host), rules, managed=managed)
             stack.callback(stage.close)
             stage.start()
             return stage

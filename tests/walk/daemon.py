@@ -15,6 +15,10 @@ from time import monotonic
 
 from tests.lab.selection import guest_here
 
+from .manager import Manager
+
+_PLACE_FDS = Path(__file__).with_name("place_fds.py")
+
 # A guest without hardware help is ten times slower, its host may be busy, and each look takes time
 # from what is looked at.
 PATIENCE = 90.0 if guest_here() else 6.0
@@ -24,19 +28,26 @@ _LOOK_MILLISECONDS = 20 if guest_here() else 2
 class Daemon:
     """One run of ``isod serve``. ``log`` is what it has said on standard error so far."""
 
-    def __init__(self, arguments: Sequence[str]) -> None:
-        """Start it; returns when it listens."""
+    def __init__(self, arguments: Sequence[str], manager: Manager | None = None) -> None:
+        """Start it, by hand or as a service manager does; returns when it listens."""
+        command = [sys.executable, "-m", "isod.cli.isod", "serve", *arguments]
+        environment, handed = ({}, []) if manager is None else manager.start_with()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "isod.cli.isod", "serve", *arguments],
+            [sys.executable, str(_PLACE_FDS), *map(str, handed), "--", *command]
+            if manager is not None
+            else command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, **environment},
+            pass_fds=handed,
         )
         self.pid = self._process.pid
         self._pidfd = os.pidfd_open(self.pid)
         self.log: list[str] = []
         self._ended = False
+        self._asked = False
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -117,10 +128,19 @@ class Daemon:
 
     # --- its end --------------------------------------------------------------------------------
 
+    def reload(self) -> None:
+        """Ask it to read the policy anew."""
+        signal.pidfd_send_signal(self._pidfd, signal.SIGHUP)
+
+    def ask_to_stop(self) -> None:
+        """Once: asked again, it does not wait for what is under way."""
+        if self.alive and not self._asked:
+            self._asked = True
+            signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+
     def stop(self, seconds: float = PATIENCE) -> None:
         """Ask it to stop. It has to exit 0, and without a traceback."""
-        if self.alive:
-            signal.pidfd_send_signal(self._pidfd, signal.SIGTERM)
+        self.ask_to_stop()
         self._wait(seconds)
         assert self._process.returncode == 0, "\n".join(self.log[-60:])
         assert not self.tracebacks, "\n".join(self.log[-60:])

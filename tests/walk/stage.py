@@ -13,16 +13,20 @@ from isod.client.blocking import Client
 from .daemon import PATIENCE, Daemon, processes_of
 from .line import Line
 from .machine import Binding, Machine, Picture, picture
+from .manager import Manager
 
 
 class Stage:
     """Owns the folder and at most one daemon. ``before`` is the picture of the untouched machine.
 
     ``control`` is a connection of the harness itself: it sees all that its own uid may see.
+    ``managed``: a service manager listens for the daemon and keeps its fds.
     ``first_start`` is how many seconds the daemon's first start took.
     """
 
-    def __init__(self, furnish: Callable[[Path], Machine], policy: str) -> None:
+    def __init__(
+        self, furnish: Callable[[Path], Machine], policy: str, *, managed: bool = False
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="isod-walk-"))
         self.folder.chmod(0o755)  # clients of another uid reach the socket in it
         self.socket = self.folder / "isod.sock"
@@ -31,6 +35,7 @@ class Stage:
         self.write_policy(policy)
         self.machine = furnish(self.folder / "machine")
         self.before = picture(self.machine)
+        self.manager = self._hire() if managed else None
         self._daemon: Daemon | None = None
         self._control: Client | None = None
         self._idle_sockets = 0
@@ -39,6 +44,12 @@ class Stage:
     def write_policy(self, text: str) -> None:
         """What the next start of the daemon reads."""
         (self._policy / "walk.toml").write_text(text)
+
+    def _hire(self) -> Manager:
+        manager = Manager(self.folder)
+        manager.listen("isod.socket", self.socket, 0o666)
+        manager.listen("isod-admin.socket", self.folder / "admin" / "admin.sock", 0o600)
+        return manager
 
     # --- the daemon -----------------------------------------------------------------------------
 
@@ -57,7 +68,8 @@ class Stage:
                 *("--socket", str(self.socket)),
                 *("--policy", str(self._policy)),
                 *("--state", str(self.folder / "state")),
-            ]
+            ],
+            self.manager,
         )
         self._control = Client.connect(self.socket, timeout=PATIENCE)
         self._idle_sockets = self._daemon.fds()["socket"]
@@ -147,6 +159,8 @@ class Stage:
             self._forget_control()
             if self._daemon is not None:
                 self._daemon.kill()
+            if self.manager is not None:
+                self.manager.close()
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _forget_control(self) -> None:

@@ -19,7 +19,7 @@ def test_who_waits_gets_it_when_it_is_free(stage: Stage, borrower: Start) -> Non
         client.connect(stage)
     first = holder.do("acquire", devices=[device])
     waiter.begin("acquire", devices=[device], wait=30)
-    stage.daemon.until(lambda: _is_queued(newcomer, device), "nobody waits")
+    stage.daemon.until(lambda: is_queued(newcomer, device), "nobody waits")
     holder.do("close")
     assert waiter.answer()["id"] != first["id"]
     waiter.do("close")
@@ -44,7 +44,7 @@ def test_who_dies_waiting_holds_nobody_up(stage: Stage, borrower: Start) -> None
         client.connect(stage)
     holder.do("acquire", devices=[device])
     dying.begin("acquire", devices=[device], wait=30)
-    stage.daemon.until(lambda: _is_queued(newcomer, device), "nobody waits")
+    stage.daemon.until(lambda: is_queued(newcomer, device), "nobody waits")
     waiter.begin("acquire", devices=[device], wait=30)
     dying.kill()
     holder.do("close")
@@ -62,7 +62,7 @@ def test_waiting_for_what_one_may_not_have_is_refused_at_once(
     assert refused.value.reason is Reason.not_found
 
 
-def _is_queued(newcomer: Borrower, device: str) -> bool:
+def is_queued(newcomer: Borrower, device: str) -> bool:
     """A newcomer is told that others wait: not before the waiter's request has arrived."""
     try:
         newcomer.do("acquire", devices=[device])
