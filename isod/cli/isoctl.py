@@ -14,6 +14,7 @@ from .command.execute import execute
 from .command.explain import explain
 from .command.lease import acquire, leases, release
 from .command.look import list_devices, show_device
+from .command.policy import policy
 from .failure import EXIT_CODES
 from .inherit import occupy_standard_files
 from .link import Link
@@ -47,8 +48,9 @@ def isoctl(context: click.Context, socket: Path | None) -> None:
 
 _COMMANDS = (list_devices, show_device, explain, acquire, release, leases, call, execute)
 _FOR_ROOT = (admin, quarantine)
+_WITHOUT_DAEMON = (policy,)
 
-for _command in (*_COMMANDS, *_FOR_ROOT):
+for _command in (*_COMMANDS, *_FOR_ROOT, *_WITHOUT_DAEMON):
     isoctl.add_command(_command)
 
 

@@ -173,11 +173,23 @@ def _read(path: Path, problems: list[str]) -> PolicyTable | None:
         try:
             return PolicyTable.model_validate(content)
         except ValidationError as error:
+            items = error.errors(include_url=False)
+            meant = [item for item in items if not _of_the_other_kind(item)]
             problems.extend(
                 f"{path.name}: {_place(item['loc'], content)}: {_words(item)}"
-                for item in error.errors(include_url=False)
+                for item in meant or items
             )
     return None
+
+
+def _of_the_other_kind(item: object) -> bool:
+    """Whether an error is about a kind that was not meant: who writes a list of tables need not be
+    told that the word "anyone" would do, nor who misspells that word that a list would."""
+    assert isinstance(item, dict)
+    kind = str(item["loc"][-1])
+    if kind.startswith("literal["):
+        return isinstance(item["input"], list)
+    return "list[" in kind and isinstance(item["input"], str)
 
 
 def _words(item: object) -> str:

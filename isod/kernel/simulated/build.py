@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .config_space import config_bytes
+from .critical import need
 from .host import NotAHostError
 from .opens import CONTEXTS, make_place
 from .topology import FULL_MSI, Place, SimulatedHost, full
@@ -54,6 +55,9 @@ def build(directory: Path, host: SimulatedHost) -> None:
     for slot, address in host.slots.items():
         (tree.slots / slot).mkdir()
         (tree.slots / slot / "address").write_text(full(address) + "\n")
+    for device, uses in host.needs.items():
+        for kind, words in uses:
+            need(directory, full(device), kind, words)
     # Last, since it is what makes the directory a host.
     machine.save(tree.machine)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from isod.model.critical import Kind
+
 from .machine import Driver, DriverKind, Machine
 
 FULL_MSI = "0x00000000fee00000 0x00000000feefffff msi"
@@ -69,7 +71,8 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class SimulatedHost:
     """A host as data. ``slots`` are physical slots by name ("01:00", as sysfs shows their
-    address); ``regions`` are extra lines of a group's ``reserved_regions``.
+    address); ``regions`` are extra lines of a group's ``reserved_regions``; ``needs`` are what the
+    host itself uses of a device, each with its kind and words (see ``critical``).
 
     ``machine`` lacks its drivers: ``complete_machine`` adds those of the models.
     """
@@ -78,6 +81,7 @@ class SimulatedHost:
     places: tuple[Place, ...]
     slots: Mapping[str, str] = field(default_factory=dict)
     regions: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    needs: Mapping[str, tuple[tuple[Kind, str], ...]] = field(default_factory=dict)
     machine: Machine = field(default_factory=Machine)
 
     def complete_machine(self) -> Machine:

@@ -98,6 +98,16 @@ def test_limits_stand_in_one_file_and_administrators_in_many(tmp_path: Path) -> 
     assert problems(tmp_path) == ("c.toml: limits: stand in an earlier file already",)
 
 
+def test_a_fault_in_a_list_of_tables_is_told_once(tmp_path: Path) -> None:
+    """Not also that a word would do in its place."""
+    write(tmp_path, "a.toml", RULE.replace("vendor", "vender"))
+    write(tmp_path, "b.toml", RULE.replace('"anyone"', '"anyon"'))
+    assert problems(tmp_path) == (
+        "a.toml: rule 1 (one), what 1, vender: unknown key",
+        "b.toml: rule 1 (one), who: input should be 'anyone'",
+    )
+
+
 def test_a_version_is_required(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text(RULE)
     assert problems(tmp_path) == ("a.toml: version: is missing",)
@@ -122,39 +132,3 @@ def test_what_is_no_text_or_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(b"\xff\xfe")
     (tmp_path / "b.toml").mkdir()
     assert len(problems(tmp_path)) == 2
-
-
-def test_the_shipped_files_load() -> None:
-    root = Path(__file__).parents[3] / "policy"
-    assert load([root], 1).rules == ()
-    assert {rule.name for rule in load([root / "examples"], 1).rules} == {"alice-vm", "dpdk-nics"}
-
-
-def test_quirks_name_devices_or_a_bridge_or_a_parent(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        "a.toml",
-        '[[quirk]]\nname = "ids"\ndevices = [{ vendor = "10DE" }]\n'
-        '[[quirk]]\nname = "switch"\nbridge = "pci:0000:05:00.0"\n'
-        '[[quirk]]\nname = "gpu"\nparent = "pci:0000:41:00.0"\n',
-    )
-    ids, switch, gpu = load([tmp_path], 1).quirks
-    assert ids.devices[0].vendor == "10de"
-    assert (switch.bridge, gpu.parent) == ("pci:0000:05:00.0", "pci:0000:41:00.0")
-
-
-def test_a_quirk_that_says_two_things_or_nothing_is_refused(tmp_path: Path) -> None:
-    one = 'bridge = "pci:0000:05:00.0"\n'
-    for said in ("", one + 'parent = "pci:0000:41:00.0"\n', one.replace("05", "*")):
-        write(tmp_path, "a.toml", '[[quirk]]\nname = "q"\n' + said)
-        assert problems(tmp_path)
-
-
-def test_quirks_have_names_of_their_own_and_pools_that_exist(tmp_path: Path) -> None:
-    text = '[[quirk]]\nname = "q"\ndevices = [{ pool = "none" }]\n'
-    write(tmp_path, "a.toml", text + text.replace("none", "nothing"))
-    assert problems(tmp_path) == (
-        "quirk q: there is no pool none",
-        "quirk q: the name is taken",
-        "quirk q: there is no pool nothing",
-    )
