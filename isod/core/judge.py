@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from isod.model.address import Address
 from isod.model.critical import CriticalFacts
 from isod.model.host import Group
 from isod.model.lease import Owner
@@ -14,6 +15,7 @@ from isod.model.policy import Policy
 from isod.model.request import Acquire
 
 from .consider import Considered, check_free, consider
+from .domain import Domains, check_domain
 from .guard import check_guard
 from .ledger import Ledger
 from .plan import Plan, plan_grant
@@ -24,11 +26,13 @@ Limit = tuple[int, int] | None
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A request that may be granted now. ``limit`` is the owner's RLIMIT_MEMLOCK as it was."""
+    """A request that may be granted now. ``limit`` is the owner's RLIMIT_MEMLOCK as it was;
+    ``domain`` is all that shares the fate of the plan's devices."""
 
     considered: Considered
     plan: Plan
     limit: Limit
+    domain: tuple[Address, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ def judge(
     if check_queue is not None:
         check_queue(considered.groups)
     check_free(bench.ledger, peer, considered.groups)
+    domains = Domains(bench.sets)
+    check_domain(domains, bench.ledger, peer, considered.groups)
     warnings = guard(bench, considered)
     decision = considered.decision
     limit = read_limit() if decision.terms.memlock is not None else None
@@ -71,7 +77,8 @@ def judge(
         owner,
         limit,
     )
-    return Judged(considered, replace(plan, warnings=(*plan.warnings, *warnings)), limit)
+    plan = replace(plan, warnings=(*plan.warnings, *warnings))
+    return Judged(considered, plan, limit, domains.of(device.address for device in plan.devices))
 
 
 def guard(bench: Bench, considered: Considered) -> tuple[str, ...]:

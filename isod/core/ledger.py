@@ -3,6 +3,7 @@
 One table: state x event -> transition. A transition returns the effects in the order in which
 they are to be carried out; what is not in the table is a mistake of the caller and raises.
 An event about a lease that is no more is ignored: it was on its way when the lease ended.
+Operations (Prepare, GiveBack) come out one at a time per reset domain, in order.
 
     preparing --Prepared--> leased --Ending--> draining --Idle--> fencing --Fenced--> scrubbing
         |                   |    ^                ^                                      |
@@ -58,6 +59,7 @@ from isod.model.quarantine import QuarantineEntry
 from isod.model.reason import Reason, Refusal
 
 from . import memlock, revocation
+from .operations import Operations
 from .plan import devices_to_return, steps_to_drain, steps_to_fence, steps_to_give_back
 
 Effects = tuple[Effect, ...]
@@ -78,6 +80,7 @@ class Ledger:
         self._begun: dict[str, int] = {}
         self._quarantined = {entry.address: entry for entry in quarantined}
         self._now = 0.0
+        self._operations = Operations()
 
     # --- questions ------------------------------------------------------------------------------
 
@@ -120,7 +123,10 @@ class Ledger:
         transition = TABLE.get((lease.state, type(event)))
         if transition is None:
             raise WrongStateError(f"{type(event).__name__} in state {lease.state}")
-        return transition(self, lease, event)
+        effects = transition(self, lease, event)
+        if isinstance(event, Prepared | PrepareFailed | Returned):
+            effects += self._operations.end(lease.id)
+        return effects
 
     def _begin(self, lease: Lease) -> Effects:
         if any(group.number in self._groups for group in lease.groups):
@@ -128,7 +134,7 @@ class Ledger:
         if any(device.address in self._quarantined for device in lease.devices):
             raise WrongStateError("a device is quarantined")
         lease = self._put(replace(lease, former_limit=memlock.before(lease, self._leases.values())))
-        return (Remember(lease), Prepare(lease, lease.plan))
+        return (Remember(lease), *self._operations.begin(Prepare(lease, lease.plan)))
 
     def _recover(self, event: Recovered) -> Effects:
         """A row from the store. Whatever was not *leased* with its hold still in our hands goes
@@ -181,7 +187,7 @@ class Ledger:
 
     def _reopen(self, lease: Lease, event: Reopen) -> Effects:
         lease = self._put(replace(lease, state=State.reopening))
-        return (Remember(lease), Prepare(lease, event.plan))
+        return (Remember(lease), *self._operations.begin(Prepare(lease, event.plan)))
 
     def _reopened(self, lease: Lease, event: Prepared) -> Effects:
         lease = replace(lease, state=State.leased, devices=event.devices or lease.devices)
@@ -297,7 +303,8 @@ class Ledger:
     def _fenced(self, lease: Lease, event: Fenced) -> Effects:
         lease = self._put(replace(lease, state=State.scrubbing, open=()))
         devices = devices_to_return(lease, self._begun.get(lease.id, len(lease.plan)))
-        return (Remember(lease), GiveBack(lease, steps_to_give_back(lease, devices)))
+        back = GiveBack(lease, steps_to_give_back(lease, devices))
+        return (Remember(lease), *self._operations.begin(back))
 
     def _returned(self, lease: Lease, event: Returned) -> Effects:
         effects: list[Effect] = []

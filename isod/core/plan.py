@@ -173,12 +173,11 @@ def _steps_for(member: Device, is_requested: bool) -> list[Step]:
         return []
     if member.driver == "pci-stub" and not is_requested:
         return []  # harmless for viability, and put there on purpose
-    if member.virtual_functions and member.driver is not None:
+    if address.bus != "pci":
         raise RefusedError(
-            Reason.reset_domain_shared,
-            f"taking {address.short} from {member.driver} would remove its virtual functions",
-            hint="set sriov_numvfs to 0 first",
-            devices=[str(vf) for vf in member.virtual_functions],
+            Reason.unsupported,
+            f"{address.short} is no PCI device and cannot be given to VFIO",
+            devices=[str(address)],
         )
     steps: list[Step] = []
     if member.driver is not None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import trio
 
+from isod.core.domain import children_in_use
 from isod.kernel.port import Kernel
 from isod.model.address import Address
 from isod.model.event import (
@@ -144,6 +145,7 @@ class Executor:
         if any(isinstance(step, Fence) for step in effect.steps):
             # A fence disturbs whoever uses the device, so the probes go first here, too.
             busy = self._busy(lease.devices, await self._use(lease.devices, lease.groups))
+            busy += self._children(lease.devices)
             if busy:
                 what = f"{busy[0].short} is still open from what was handed over before"
                 details = {"devices": [str(address) for address in busy]}
@@ -231,9 +233,10 @@ class Executor:
             with self._watcher.closes(g.number for g in groups) as closes:
                 while True:
                     use = await self._use(effect.devices, groups)
-                    if use.idle:
+                    busy = self._busy(effect.devices, use) + self._children(effect.devices)
+                    if use.idle and not busy:
                         break
-                    self._world.apply(InUse(lease.id, self._busy(effect.devices, use)))
+                    self._world.apply(InUse(lease.id, busy))
                     with trio.move_on_after(POLL_SECONDS):
                         await closes.wait()
         self._world.apply(Idle(lease.id))
@@ -248,6 +251,10 @@ class Executor:
         """The devices known to be open; where only a group is known to be, all of its devices."""
         of_groups = {d.address for d in devices if d.group in use.busy_groups and not use.open}
         return tuple(sorted(set(use.open) | of_groups))
+
+    def _children(self, devices: Sequence[LeaseDevice]) -> tuple[Address, ...]:
+        """Whom a fence would take away: virtual functions made meanwhile that a driver has."""
+        return children_in_use(self._world.snapshot, {device.address for device in devices})
 
     async def _fence(self, effect: RunFences) -> None:
         """One device after the other: all have to return anyway, so one helper does for all."""

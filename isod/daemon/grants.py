@@ -156,6 +156,7 @@ class Grants:
             granted_at=self._clock(),
             key=params.key,
             former_limit=judged.limit,
+            domain=judged.domain,
             warnings=plan.warnings,
         )
         self._outcomes[lease.id] = begun.outcome

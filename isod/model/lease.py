@@ -104,6 +104,7 @@ class Lease:
     """One lease. ``secret`` is the word that its owner got; acting on the lease needs it.
 
     ``granted_at`` is in seconds since the epoch.
+    ``domain`` is the reset domain of its devices, as it was at the grant: all that shares a fate.
     ``former_limit`` is the RLIMIT_MEMLOCK (soft, hard) to go back to; None: none was raised.
     """
 
@@ -120,6 +121,7 @@ class Lease:
     granted_at: float = 0.0
     key: str | None = None
     former_limit: tuple[int, int] | None = None
+    domain: tuple[Address, ...] = ()
     ever_leased: bool = False
     open: tuple[Address, ...] = ()
     ending: str | None = None

@@ -18,6 +18,7 @@ from .host import Host
 from .hotplug import bring_back, take_away
 from .nodes import rights
 from .resets import ResetSeen, resets_seen
+from .sriov import set_virtual_functions
 from .tree import UNSET
 from .tree import replace as replace_file
 
@@ -47,6 +48,14 @@ def replug(directory: Path, device: str) -> None:
     with entered(host):
         fence.finish_pending(host, None)
         bring_back(host, device)
+
+
+def virtual_functions(directory: Path, physical: str, count: int) -> None:
+    """Write a number to ``sriov_numvfs``. Raises ENODEV, EBUSY."""
+    host = Host(directory)
+    with entered(host):
+        fence.finish_pending(host, None)
+        set_virtual_functions(host, physical, count)
 
 
 def write(directory: Path, device: str, attribute: str, content: str) -> None:

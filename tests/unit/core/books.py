@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from isod.core.isolation import Isolation
 from isod.core.ledger import Ledger
 from isod.model.address import Address
 from isod.model.event import (
@@ -43,12 +44,32 @@ from isod.model.event import (
 )
 from isod.model.host import HostSnapshot, is_vfio_driver
 from isod.model.lease import Lease, State
+from isod.model.policy import Policy
 from isod.model.reason import Reason, Refusal
 from isod.model.step import Bind, Fence, Limit, OpenFile, Probe, Reset, Restore, Step, Unbind
 
 FAILED = Refusal(Reason.kernel, "injected", {})
 HELD = Refusal(Reason.held_outside, "held by another program", {})
 BEFORE = 8
+
+
+def fates(host: HostSnapshot) -> dict[Address, Address]:
+    """What shares a fate has the same name here: a bus below a bridge, a physical function and
+    its virtual ones, a parent and its mdevs. Worked out as simply as can be."""
+    buses = {device.secondary_bus for device in host.devices.values() if device.secondary_bus}
+    name = {address: address for address in host.devices}
+    while True:
+        for address, device in host.devices.items():
+            kin = [one for one in (device.physical_function, device.parent) if one is not None]
+            if address.pci_bus in buses:
+                kin += [other for other in host.devices if other.pci_bus == address.pci_bus]
+            least = min(name[one] for one in (address, *kin))
+            changed = [one for one in (address, *kin) if name[one] != least]
+            name.update(dict.fromkeys(changed, least))
+            if changed:
+                break
+        else:
+            return name
 
 
 def _on_vfio(driver: str | None) -> bool:
@@ -91,9 +112,12 @@ class Shell:
     visits: Counter[tuple[str, str]] = field(default_factory=Counter)
     changes: int = 0
     steps: int = 0
+    fates: dict[Address, Address] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
 
     def __post_init__(self) -> None:
         self.drivers = {address: device.driver for address, device in self.host.devices.items()}
+        self.fates = fates(self.host)
 
     # --- events and effects ---------------------------------------------------------------------
 
@@ -251,11 +275,13 @@ class Shell:
         """One step, with what the kernel would never do or isod must never ask as assertions."""
         match step:
             case Unbind():
+                self._check_children(step.address)
                 self.drivers[step.address] = None
             case Bind():
                 self.drivers[step.address] = step.driver
             case Fence():
                 self._check_alone(step.address)
+                self._check_children(step.address)
                 if _on_vfio(self.drivers[step.address]):
                     self.drivers[step.address] = None
             case Reset():
@@ -273,6 +299,11 @@ class Shell:
         assert not self.is_held(address), f"{address} is open"
         group = self.host.devices[address].group
         assert group not in self.foreign, f"another program has the group of {address}"
+
+    def _check_children(self, address: Address) -> None:
+        """Without its parent's driver a virtual function or an mdev is gone."""
+        for child in self.host.devices.values():
+            assert address not in {child.physical_function, child.parent}, f"{child} is removed"
 
     def is_held(self, address: Address) -> bool:
         """Open somewhere: with a client, or with us and on its way out."""
@@ -327,6 +358,19 @@ class Shell:
                 assert owner.id == name, f"{address} is open by another than its owner"
         assert self.store.keys() == self.ledger.leases.keys()
         assert self.timers.keys() <= self.ledger.leases.keys(), "a timer of a lease that is gone"
+        self._check_operations()
+        for together in Isolation(self.host, self.policy).joined():
+            has = {owner and owner.id for owner in map(self.ledger.owner_of, together)}
+            assert len(has) == 1, f"{together} are joined and have {has}"
+
+    def _check_operations(self) -> None:
+        """No two operations at a time on what shares a fate."""
+        busy: set[Address] = set()
+        for effect in self.todo:
+            if isinstance(effect, Prepare | GiveBack):
+                fate = {self.fates[device.address] for device in effect.lease.devices}
+                assert busy.isdisjoint(fate), f"{effect.lease.id} meets another operation"
+                busy |= fate
 
     def end_everything(self) -> None:
         """All clients and foreign programs go, and everything finishes: all is as it was."""

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from isod.core.decide import Decision
+from isod.core.domain import Domains
 from isod.core.isolation import Isolation
 from isod.core.plan import plan_grant
+from isod.core.reset_set import ResetSets
 from isod.model.address import Address
 from isod.model.host import Device, Features, Group, HostSnapshot, ReservedRegion
 from isod.model.lease import Lease, Owner
@@ -86,6 +88,7 @@ def lease_for(
     addresses: Sequence[Address],
     memlock: int | None,
     limit: int,
+    quirks: Policy | None = None,
     **terms: Any,
 ) -> Lease:
     """A lease as the gate would begin it; the peer's limit is ``limit``."""
@@ -96,7 +99,7 @@ def lease_for(
         snapshot,
         acquire(*map(str, addresses)),
         requested,
-        Isolation(snapshot).groups_of(addresses),
+        Isolation(snapshot, quirks).groups_of(addresses),
         Decision(rules, given, "iommufd"),
         OWNER,
         None if memlock is None else (limit, limit),
@@ -112,4 +115,5 @@ def lease_for(
         plan.groups,
         plan.steps,
         former_limit=None if memlock is None else (limit, limit),
+        domain=Domains(ResetSets(snapshot)).of(one.address for one in plan.devices),
     )

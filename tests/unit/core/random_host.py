@@ -1,35 +1,80 @@
-"""Hosts at random: groups of one and several functions, bridges, drivers of all kinds."""
+"""Hosts at random: groups of one and several functions, bridges, virtual functions, mediated
+devices, groups that share a bus, drivers of all kinds; and quirks that join some of the groups."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from isod.model.host import Device, HostSnapshot
+from isod.model.policy import Policy, Quirk
 
-from .build import at, bridge, device, host
+from .build import at, bridge, device, exactly, host
 
 _DRIVERS = (None, None, "e1000e", "nvme", "vfio-pci", "vfio-pci", "pci-stub")
+_SHAPES = ("one", "several", "bridge", "virtual", "mediated", "shared bus")
 
 
 def random_host(dice: Random) -> HostSnapshot:
-    """One to six groups; each is one function, several, several behind a bridge, or a physical
-    function with a virtual one."""
+    """One to six places of a random shape; each has a group or several."""
     devices: list[Device] = []
     for group in range(1, dice.randint(1, 6) + 1):
-        bus = f"{group:02x}"
-        shape = dice.choice(("one", "several", "bridge", "virtual"))
-        if shape == "bridge":
-            devices.append(bridge(f"{bus}:00.0", group, dice.choice((None, "pcieport", "shpchp"))))
-            places = [f"{group + 64:02x}:{slot:02x}.0" for slot in range(1, dice.randint(2, 4))]
-        elif shape == "several":
-            places = [f"{bus}:00.{function}" for function in range(dice.randint(2, 4))]
-        else:
-            places = [f"{bus}:00.0"]
-        resets = dice.choice((("flr", "bus"), ("bus",), ()))
-        devices += [
-            device(place, group, dice.choice(_DRIVERS), reset_methods=resets) for place in places
-        ]
-        if shape == "virtual":
-            parent = at(places[0])
-            devices.append(device(f"{bus}:10.0", group + 16, None, physical_function=parent))
+        devices += _place(dice, dice.choice(_SHAPES), group)
     return host(*devices)
+
+
+def random_policy(dice: Random, snapshot: HostSnapshot) -> Policy:
+    """Up to two quirks, each of two devices, or of all below a bridge."""
+    addresses = sorted(str(address) for address in snapshot.devices)
+    quirks = []
+    for number in range(dice.choice((0, 0, 1, 2))):
+        named = dice.sample(addresses, k=min(2, len(addresses)))
+        above = dice.choice([str(b) for d in snapshot.devices.values() for b in d.bridges] or [""])
+        if above and dice.random() < 0.3:
+            quirks.append(Quirk(f"q{number}", bridge=above))
+        else:
+            quirks.append(Quirk(f"q{number}", tuple(exactly(one) for one in named)))
+    return Policy((), 1, quirks=tuple(quirks))
+
+
+def _place(dice: Random, shape: str, group: int) -> list[Device]:
+    bus = f"{group:02x}"
+    resets = dice.choice((("flr", "bus"), ("bus",), ()))
+
+    def function(short: str, group: int, **facts: object) -> Device:
+        return device(short, group, dice.choice(_DRIVERS), reset_methods=resets, **facts)
+
+    match shape:
+        case "one":
+            return [function(f"{bus}:00.0", group)]
+        case "several":
+            return [function(f"{bus}:00.{n}", group) for n in range(dice.randint(2, 4))]
+        case "bridge":
+            above = bridge(f"{bus}:00.0", group, dice.choice((None, "pcieport", "shpchp")))
+            slots = range(1, dice.randint(2, 4))
+            return [above, *(function(f"{group + 64:02x}:{n:02x}.0", group) for n in slots)]
+        case "virtual":
+            short = f"{bus}:00.0"
+            count = dice.randint(0, 3)
+            virtual = [
+                function(f"{bus}:10.{n}", group + 16 * (n + 1), physical_function=at(short))
+                for n in range(count)
+            ]
+            made = tuple(one.address for one in virtual)
+            return [function(short, group, virtual_functions=made), *virtual]
+        case "mediated":
+            uuid = f"mdev:{group:08x}-1111-1111-1111-111111111111"
+            parent = function(f"{bus}:00.0", group)
+            made_on = replace(device(uuid, group + 80, "vfio_mdev"), parent=parent.address)
+            return [parent] if dice.random() < 0.3 else [parent, made_on]
+        case _:
+            above = replace(bridge(f"{bus}:00.0", group), secondary_bus=f"0000:{group + 96:02x}")
+            return [
+                above,
+                *(
+                    function(
+                        f"{group + 96:02x}:00.{n}", group + 96 + 16 * n, bridges=(above.address,)
+                    )
+                    for n in range(2)
+                ),
+            ]

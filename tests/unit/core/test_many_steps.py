@@ -10,8 +10,11 @@ import secrets
 from collections import Counter
 from random import Random
 
+from isod.core.domain import Domains, check_domain
+from isod.core.isolation import Isolation
 from isod.core.ledger import TABLE
 from isod.core.plan import plan_reopen
+from isod.core.reset_set import ResetSets
 from isod.model.event import (
     Cleared,
     Ending,
@@ -27,8 +30,8 @@ from isod.model.reason import RefusedError
 from isod.model.terms import Revoke
 
 from .books import Late, Shell
-from .build import lease_for
-from .random_host import random_host
+from .build import ALICE, lease_for
+from .random_host import random_host, random_policy
 
 STEPS = int(os.environ.get("ISOD_STEPS", "100000"))
 SEED = int(os.environ.get("ISOD_SEED", str(secrets.randbits(32))))
@@ -43,7 +46,10 @@ class History:
     def __init__(self, dice: Random) -> None:
         self.dice = dice
         self.host = random_host(dice)
-        self.shell = Shell(self.host)
+        self.policy = random_policy(dice, self.host)
+        self.isolation = Isolation(self.host, self.policy)
+        self.domains = Domains(ResetSets(self.host))
+        self.shell = Shell(self.host, policy=self.policy)
         self.count = 0
 
     def live(self) -> None:
@@ -82,9 +88,12 @@ class History:
                 wanted,
                 memlock,
                 self.shell.limit,
+                self.policy,
                 scrub=scrub,
                 revoke=revoke,
             )
+            groups = self.isolation.groups_of(wanted)
+            check_domain(self.domains, self.shell.ledger, ALICE, groups)
         except RefusedError:
             return
         ledger = self.shell.ledger

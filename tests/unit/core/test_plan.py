@@ -81,13 +81,6 @@ def test_firmware_mappings_are_refused_before_anything_is_touched() -> None:
     assert caught.value.refusal.reason is Reason.firmware_mapping
 
 
-def test_a_physical_function_with_virtual_functions_is_not_taken_from_its_driver() -> None:
-    busy = device("02:00.0", 1, "igb", virtual_functions=(at("02:10.0"),))
-    with pytest.raises(RefusedError) as caught:
-        plan(host(busy), "02:00.0")
-    assert caught.value.refusal.reason is Reason.reset_domain_shared
-
-
 def test_hand_overs_end_in_their_own_step() -> None:
     snapshot = host(device("02:00.0", 1))
     assert words(plan(snapshot, "02:00.0", hand_over=("group",)))[-1] == "open_group"
