@@ -9,7 +9,7 @@ PYTEST ?=
 export PYTHON
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast prediction lint mutations lab lab-tools lab-setup test-setup demo-setup clean
+.PHONY: help demo test test-fast prediction lint mutations lab lab-tools lab-setup test-setup demo-setup install clean
 
 help:
 	@echo 'make demo       isod at work on a simulated host, in under a minute'
@@ -18,6 +18,7 @@ help:
 	@echo 'make lab        a shell in a guest with isod running [KERNEL=$(KERNEL) TOPOLOGY=$(TOPOLOGY)]'
 	@echo 'make prediction hot-reset answers against real kernels, not part of make test'
 	@echo 'make mutations  break each promise on purpose and see a test turn red'
+	@echo 'make install    isod, isoctl, units and the empty policy below $$DESTDIR/usr, as root'
 	@echo 'make clean      remove what was made in the checkout (the lab keeps its cache elsewhere)'
 	@echo 'PYTEST="-k name" passes arguments to pytest.'
 
@@ -45,6 +46,20 @@ mutations: test-setup
 
 lab: lab-tools
 	@$(BIN)/python -m tests.lab.shell $(KERNEL) $(TOPOLOGY)
+
+# Below /usr, where the units look for it. Enables nothing.
+install:
+	$(PYTHON) -m venv $(DESTDIR)/usr/lib/isod/python
+	$(DESTDIR)/usr/lib/isod/python/bin/python -m pip install --disable-pip-version-check -q '.[cli]'
+	install -d $(DESTDIR)/usr/bin $(DESTDIR)/usr/share/doc/isod
+	ln -sf ../lib/isod/python/bin/isod ../lib/isod/python/bin/isoctl $(DESTDIR)/usr/bin
+	install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system systemd/*.service systemd/*.socket
+	install -D -m 644 systemd/isod.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/isod.conf
+	install -D -m 644 systemd/isod.sysusers $(DESTDIR)/usr/lib/sysusers.d/isod.conf
+	install -D -m 644 systemd/isod.modules-load $(DESTDIR)/usr/lib/modules-load.d/isod.conf
+	install -D -m 644 -t $(DESTDIR)/usr/lib/udev/rules.d systemd/90-isod-survey.rules
+	install -D -m 644 -t $(DESTDIR)/usr/lib/isod/policy.d policy/*.toml
+	cp -r policy/examples systemd/drop-ins $(DESTDIR)/usr/share/doc/isod
 
 demo-setup:
 	@tests/setup/venv.sh demo

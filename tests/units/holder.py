@@ -1,0 +1,72 @@
+"""A client in the namespace: ``holder.py UID``, then a request a line on stdin, an answer a line.
+
+Python expressions are not taken; each line is JSON: ``{"do": …, …}``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path[0] = str(Path(__file__).parents[2])
+
+from isod.client.blocking import Client, Lease  # noqa: E402
+from isod.client.errors import ConnectionLost, Refused  # noqa: E402
+from isod.model.step import HandOver  # noqa: E402
+from tests.walk.device_acts import acts_on  # noqa: E402
+
+SOCKET = "/run/isod/isod.sock"
+
+
+class Holder:
+    """What it can do, by name."""
+
+    def __init__(self) -> None:
+        self.client: Client | None = None
+        self.leases: dict[str, Lease] = {}
+
+    def connect(self) -> None:
+        self.client = Client.connect(SOCKET, timeout=60.0)
+
+    def acquire(self, device: str, hand_over: HandOver = "iommufd", **wishes: Any) -> str:
+        assert self.client is not None
+        lease = self.client.acquire([device], hand_over=hand_over, **wishes)
+        # The first stays: with a lease object its fds would be closed.
+        self.leases.setdefault(device, lease)
+        return lease.id
+
+    def use(self, device: str, what: str) -> object:
+        return acts_on("linux", Path("/"), self.leases[device].files, {}).run(what)
+
+    def close(self, device: str) -> None:
+        self.leases.pop(device).close()
+
+    def memlock(self) -> str:
+        lines = Path("/proc/self/limits").read_text().splitlines()
+        return next(line for line in lines if line.startswith("Max locked memory"))
+
+
+def main() -> None:
+    uid = int(sys.argv[1])
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    holder = Holder()
+    print(json.dumps({"result": os.getpid()}), flush=True)
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        answer: dict[str, object]
+        try:
+            answer = {"result": getattr(holder, wanted.pop("do"))(**wanted)}
+        except Refused as error:
+            answer = {"refused": error.data["reason"]}
+        except (ConnectionLost, OSError) as error:
+            answer = {"lost": str(error)}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

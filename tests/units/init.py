@@ -1,0 +1,116 @@
+"""A systemd in the guest that runs the project's units, and what is asked of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.vmm.broker import driver_of
+
+REPOSITORY = Path(__file__).parents[2]
+SOCKET = Path("/run/isod/isod.sock")
+POLICY = Path("/etc/isod/policy.d")
+READY_SECONDS = 120.0
+
+
+class Init:
+    """Process 1 of a namespace. ``run`` runs in it: a client outside would have no pid there."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def command(self, *words: str) -> list[str]:
+        return ["nsenter", "--target", str(self.pid), "--pid", "--mount", "--", *words]
+
+    def run(self, *words: str, check: bool = True) -> str:
+        """What a command prints. Raises CalledProcessError."""
+        done = subprocess.run(
+            self.command(*words), check=False, capture_output=True, text=True, timeout=READY_SECONDS
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{words}: {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def show(self, unit: str, *properties: str) -> dict[str, str]:
+        """Properties of a unit by name."""
+        listed = self.run("systemctl", "show", unit, "--property", ",".join(properties))
+        return dict(line.partition("=")[::2] for line in listed.splitlines())
+
+    def until_active(self, unit: str = "isod.service", *, but_not: str = "") -> str:
+        """Wait until a unit is active, with another main process than ``but_not``; its pid."""
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            shown = self.show(unit, "ActiveState", "MainPID", "Result")
+            if shown["ActiveState"] == "active" and shown["MainPID"] != but_not:
+                return shown["MainPID"]
+            assert time.monotonic() < deadline, f"{shown}\n{self.log()}"
+            time.sleep(0.2)  # systemctl has nothing that waits for a restart
+
+    def log(self, *words: str) -> str:
+        """What the journal has of isod."""
+        return self.run("journalctl", "--no-pager", "--unit", "isod.service", *words, check=False)
+
+
+@contextmanager
+def started(folder: Path, policy: str, drop_ins: Sequence[Path] = ()) -> Iterator[Init]:
+    """Start it with a policy; in the end everything in it is dead."""
+    units = folder / "units"
+    POLICY.mkdir(parents=True, exist_ok=True)
+    (POLICY / "50-test.toml").write_text(policy)
+    for path in drop_ins:
+        target = units / "isod.service.d"
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    script = Path(__file__).with_name("init.sh")
+    with (folder / "init.log").open("w+") as log:
+        process = subprocess.Popen(
+            [str(script), str(units), sys.executable, str(REPOSITORY)], stdout=log, stderr=log
+        )
+        try:
+            yield Init(_first_process(process, folder / "init.log"))
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _first_process(process: subprocess.Popen[bytes], log: Path) -> int:
+    """The pid, outside, of the namespace's process 1, once it has its control socket."""
+    deadline = time.monotonic() + READY_SECONDS
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    while True:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        # ``unshare`` has one child, which becomes systemd.
+        found = children.read_text().split() if children.exists() else []
+        if found and SOCKET.exists() and Path("/run/systemd/private").exists():
+            return int(found[0])
+        time.sleep(0.1)
+
+
+def until_driver(address: str, driver: str | None, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while driver_of(address) != driver:
+        assert time.monotonic() < deadline, f"{address} is on {driver_of(address)}"
+        time.sleep(0.05)
+
+
+def outside(inside: str) -> int:
+    """The pid that this side knows a process of the namespace by."""
+    for place in Path("/proc").iterdir():
+        if place.name.isdecimal():
+            try:
+                status = (place / "status").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            for line in status.splitlines():
+                words = line.split()
+                if words[0] == "NSpid:" and len(words) == 3 and words[2] == inside:
+                    return int(place.name)
+    raise AssertionError(f"no process is {inside} inside")

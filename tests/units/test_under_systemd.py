@@ -1,0 +1,50 @@
+"""The project's own units, under a real systemd on a real kernel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .client import Client
+from .init import Init, outside, until_driver
+
+pytestmark = pytest.mark.lab(kernels=("7.2",), limit=900)
+
+
+def test_a_connection_starts_it(init: Init) -> None:
+    """Nobody has asked for anything yet: only the sockets are there."""
+    assert init.show("isod.service", "ActiveState")["ActiveState"] == "inactive"
+    with Client(init) as client:
+        client.do("connect")
+        init.until_active()
+
+
+def test_the_whole_walk_in_the_unit(init: Init, nvme: str) -> None:
+    """Bind, open, limits, use, close, fence, restore: all within what the unit allows."""
+    with Client(init) as client:
+        client.do("connect")
+        before = client.do("memlock").split()[3]
+        lease = client.do("acquire", device=nvme)
+        assert isinstance(lease, str), lease
+        assert client.do("memlock").split()[3] == str(2 << 30) != before
+        client.do("use", device=nvme, what="bind")
+        assert client.do("use", device=nvme, what="attach") is None
+        client.do("close", device=nvme)
+        until_driver(nvme, "nvme")
+    assert "MESSAGE_ID=e13c7a5f9b084d62a7f5c0b8d4e61f92" in init.log("--output", "export")
+
+
+def test_the_guard_sees_the_host(init: Init) -> None:
+    """Mounts, routes and disks are visible in the unit, or nothing would ever be granted."""
+    assert "not looked up" not in init.log()
+    assert "host's needs" not in init.log()
+
+
+def test_what_the_unit_may_not(init: Init) -> None:
+    """One capability, no device but VFIO's and IOMMUFD's, no family but two."""
+    status = Path(f"/proc/{outside(init.until_active())}/status").read_text()
+    fields = dict(line.partition(":\t")[::2] for line in status.splitlines())
+    assert int(fields["CapBnd"], 16) == int(fields["CapEff"], 16) == 1 << 24  # CAP_SYS_RESOURCE
+    assert fields["NoNewPrivs"] == "1"
+    assert fields["Seccomp"] == "2"
