@@ -33,7 +33,7 @@ class Reason(Enum):
     not_viable = _Meaning(
         1004,
         "an administrator",
-        "a member of the group is bound to a driver that must let go of it first",
+        "list the driver that keeps the group in take_from of the rule, or unbind it",
     )
     no_isolated_msi = _Meaning(
         1005,
@@ -43,12 +43,12 @@ class Reason(Enum):
     firmware_mapping = _Meaning(
         1006,
         "nobody on this machine",
-        "firmware wants memory mapped 1:1 for a device of the group (RMRR); the kernel refuses",
+        "use another device, or firmware that asks for no 1:1 mapping (RMRR) for this one",
     )
     host_critical = _Meaning(
         1007,
         "an administrator",
-        "the host itself needs it; list its address in critical_ok to take it nevertheless",
+        "free it of its use, or list its exact address in critical_ok of the rule",
     )
     in_use_by_driver = _Meaning(
         1008,
@@ -56,24 +56,37 @@ class Reason(Enum):
         "name its exact address in the rule, or its driver in the rule's take_from",
     )
     quarantined = _Meaning(
-        1009, "an administrator", "look at the reason, then: isoctl quarantine clear"
+        1009, "an administrator", "look into the reason, then: isoctl quarantine clear"
     )
     reset_domain_shared = _Meaning(
-        1010, "the other owner", "another lease shares its reset domain", retry=True
+        1010,
+        "the other owner",
+        "wait for the other lease to end, or ask for devices that are reset alone",
+        retry=True,
     )
     terms = _Meaning(1011, "you", "ask within the terms of the rule")
     terms_conflict = _Meaning(
-        1012, "an administrator", "the rules of these devices leave no common terms"
+        1012,
+        "an administrator",
+        "ask for the devices one by one, or give their rules a term in common",
     )
     quota = _Meaning(1013, "you", "release something first", retry=True)
-    unsupported = _Meaning(1014, "an administrator", "this kernel or device does not offer it")
-    gone = _Meaning(1015, "you", "look again: what was named is not there any more")
-    kernel = _Meaning(1016, "an administrator", "the kernel refused a step; see errno")
+    unsupported = _Meaning(
+        1014, "an administrator", "ask for what host.info offers, or boot a kernel that has it"
+    )
+    gone = _Meaning(1015, "you", "look again (isoctl ls): what was named is not there any more")
+    kernel = _Meaning(
+        1016, "an administrator", "look into the kernel's log for the device, then ask again"
+    )
     not_found = _Meaning(1017, "you", "isoctl ls shows what there is")
     not_yours = _Meaning(1018, "you", "give the lease's secret")
     in_use = _Meaning(1019, "you", "close what was handed over before, then ask again", retry=True)
     expired = _Meaning(1020, "you", "start the listing again")
-    policy_invalid = _Meaning(1021, "an administrator", "correct the policy file")
+    policy_invalid = _Meaning(
+        1021,
+        "an administrator",
+        "correct the files (isoctl policy check), then: isoctl admin reload",
+    )
     stopping = _Meaning(1022, "nobody", "isod is stopping; reconnect and ask again", retry=True)
 
     @property

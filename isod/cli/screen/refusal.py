@@ -61,10 +61,19 @@ def _blocking(message: str, data: Mapping[str, Any], now: float) -> Sequence[str
         words.append(errno.errorcode.get(number, "") if isinstance(number, int) else _plain(number))
     if data.get("undone"):
         words.append(f"undone: {_plain(data['undone'])}")
+    if data.get("problems"):
+        words.append(_problems(data["problems"]))
     for member in ("rule", "term"):
         if data.get(member) is not None:
             words.append(f"{member} {escape(data[member])}")
     return [word for word in words if word]
+
+
+def _problems(problems: object) -> str:
+    """The first fault of a policy, and how many more there are."""
+    found = [escape(one) for one in problems] if isinstance(problems, list | tuple) else []
+    more = f"; and {len(found) - 1} more" if found[1:] else ""
+    return f"{found[0]}{more}" if found else ""
 
 
 def _short(name: object) -> str:
