@@ -40,6 +40,7 @@ def _serve(options: argparse.Namespace) -> int:
         admin_socket=options.admin_socket or path.parent / "admin" / "admin.sock",
         state=options.state or (simulate / "state" if simulate else RUN),
         policy=(options.policy,) if options.policy else FOLDERS,
+        survey=options.survey or home / "survey",
         simulate=simulate,
         lasting=options.quarantine or (None if options.state or simulate else LASTING),
     )
@@ -104,6 +105,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="keep what is in quarantine in DIR, which outlives a reboot "
         "(default: that of --state, else /var/lib/isod)",
+    )
+    command.add_argument(
+        "--survey",
+        type=Path,
+        metavar="DIR",
+        help="read what 'isod survey' left in DIR (default: /run/isod/survey)",
     )
     _add_survey(commands)
     return parser

@@ -20,6 +20,7 @@ from typing import Literal, Self, TypeVar
 import trio
 
 from isod.model.address import Address
+from isod.model.isolation import IsolationInfo
 from isod.model.reply import DeviceInfo, GroupInfo, HelloResult, HostInfo, LeaseInfo
 from isod.model.request import PACKET_BYTES
 from isod.model.reset import ResetSetInfo
@@ -89,6 +90,10 @@ class Client:
     async def groups(self) -> tuple[GroupInfo, ...]:
         """All IOMMU groups, page by page."""
         return await self._run(exchange.groups())
+
+    async def isolation(self, address: Address | str) -> IsolationInfo:
+        """Why a device's group is as it is, and what its isolation is worth."""
+        return await self._run(exchange.isolation(address))
 
     async def reset_set(self, address: Address | str) -> ResetSetInfo:
         """What a hot reset of a device hits, and what is in its way."""

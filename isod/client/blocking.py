@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Literal, Self, TypeVar
 
 from isod.model.address import Address
+from isod.model.isolation import IsolationInfo
 from isod.model.reply import DeviceInfo, GroupInfo, HelloResult, HostInfo, LeaseInfo
 from isod.model.reset import ResetSetInfo
 from isod.model.step import HandOver
@@ -92,6 +93,10 @@ class Client:
     def groups(self) -> tuple[GroupInfo, ...]:
         """All IOMMU groups, page by page."""
         return self._run(exchange.groups())
+
+    def isolation(self, address: Address | str) -> IsolationInfo:
+        """Why a device's group is as it is, and what its isolation is worth."""
+        return self._run(exchange.isolation(address))
 
     def reset_set(self, address: Address | str) -> ResetSetInfo:
         """What a hot reset of a device hits, and what is in its way."""

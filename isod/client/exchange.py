@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 import isod
 from isod.model import reply, request, reset
 from isod.model.address import Address
+from isod.model.isolation import IsolationInfo
 from isod.model.reason import Reason
 from isod.model.step import HandOver
 from isod.wire.jsonrpc import Code
@@ -81,6 +82,12 @@ def devices() -> Exchange[tuple[reply.DeviceInfo, ...]]:
 
 def groups() -> Exchange[tuple[reply.GroupInfo, ...]]:
     return _listing("host.groups", reply.GroupPage, lambda page: page.groups)
+
+
+def isolation(address: Address | str) -> Exchange[IsolationInfo]:
+    """Raises ValueError at once for an address that is none."""
+    asked = request.OneDevice(address=_address(address))
+    return _plain("host.isolation", asked, IsolationInfo)
 
 
 def reset_set(address: Address | str) -> Exchange[reset.ResetSetInfo]:

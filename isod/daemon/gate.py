@@ -33,6 +33,7 @@ from .listing import address_cursor, lease_page, number_cursor, page_of
 from .needs import Needs
 from .outcome import Outcome, Unanswered
 from .resets import Resets
+from .surveys import Surveys
 from .world import World
 
 Answer = BaseModel | dict[str, Any] | Begun
@@ -51,6 +52,7 @@ class Gate:
         outcomes: dict[str, Outcome],
         admin: Admin,
         needs: Needs,
+        surveys: Surveys,
         *,
         simulated: bool,
         clock: Callable[[], float] = time.time,
@@ -63,12 +65,14 @@ class Gate:
         self.unanswered = Unanswered()
         self.resets = Resets(world)
         self._needs = needs
+        self._surveys = surveys
         self._grants = Grants(world, outcomes, clock, self.resets, needs)
         self._handlers: dict[str, Callable[[Identity, Any], Answer]] = {
             "hello": self._hello,
             "host.info": self._host_info,
             "host.devices": self._host_devices,
             "host.groups": self._host_groups,
+            "host.isolation": self._host_isolation,
             "host.reset_set": self._host_reset_set,
             "lease.explain": self._grants.explain,
             "lease.acquire": self._grants.acquire,
@@ -96,6 +100,8 @@ class Gate:
         """Look at what must not be older than the requests, right before they are called."""
         if not _DECIDING.isdisjoint(methods):
             await self._needs.look()
+        if "host.isolation" in methods:
+            await self._surveys.look()
 
     def call(self, who: Identity, method: Method, params: dict[str, object]) -> Answer:
         """Run one call. Raises RefusedError, and pydantic's ValidationError for bad params."""
@@ -190,6 +196,9 @@ class Gate:
                 snapshot=snapshot.sequence,
             ),
         )
+
+    def _host_isolation(self, who: Identity, params: request.OneDevice) -> Answer:
+        return self._surveys.show(params)
 
     def _host_reset_set(self, who: Identity, params: request.OneDevice) -> Answer:
         return self.resets.show(params)

@@ -21,6 +21,7 @@ MESSAGE_IDS = {
     "connection.refused": "6c2d91f7b0e84a3f9d15c7a2e48b06d3",
     "daemon": "47c9e2f0b6a84d13a5d7f1c38e0b9264",
     "policy": "d25e8b7a01c34f69ae4b6f0d9c1873e5",
+    "survey": "6c09e5d8b2f7431a8e54a1d3f9b07c62",
     **{name: kind.message_id for name, kind in KINDS.items() if kind.message_id is not None},
 }
 _PRIORITY = {
@@ -28,6 +29,7 @@ _PRIORITY = {
     "device.quarantined": 3,
     "connection.refused": 5,
     "step.failed": 4,
+    "survey": 4,
     **{name: kind.priority for name, kind in KINDS.items()},
 }
 

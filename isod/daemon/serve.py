@@ -29,6 +29,7 @@ from .needs import Needs
 from .quarantine import carry_groups_over, record_exchanged
 from .recover import recover
 from .store import Store
+from .surveys import Surveys
 from .watcher import Watcher
 from .world import World
 
@@ -46,6 +47,7 @@ class Settings:
     admin_socket: Path
     state: Path
     policy: Sequence[Path]
+    survey: Path
     simulate: Path | None = None
     lasting: Path | None = None
 
@@ -103,7 +105,9 @@ async def _run(
             admin = Admin(world, settings.policy, AdminRights(path_of(admins)), nursery)
             needs = Needs(kernel, world, nursery)
             simulated = settings.simulate is not None
-            gate = Gate(world, executor.outcomes, admin, needs, simulated=simulated)
+            surveys = Surveys(settings.survey, world)
+            await surveys.look()
+            gate = Gate(world, executor.outcomes, admin, needs, surveys, simulated=simulated)
             nursery.start_soon(watcher.run)
             carry_groups_over(world, store)
             record_exchanged(world)

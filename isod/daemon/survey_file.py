@@ -76,10 +76,15 @@ def read_survey(folder: Path) -> tuple[Edition, Survey] | None:
         return None
     except OSError as error:
         raise SurveyError(f"cannot be opened: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         found = os.fstat(descriptor)
         _check_origin(found)
-        data = file.read(MAX_BYTES + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SurveyError(f"cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_BYTES:
         raise SurveyError(f"longer than {MAX_BYTES} bytes")
     try:

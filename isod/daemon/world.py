@@ -18,6 +18,7 @@ from isod.model.address import Address
 from isod.model.event import Announce, Effect, Event, Forget, Quarantine, Remember, Unquarantine
 from isod.model.host import Device, Group, HostSnapshot
 from isod.model.policy import Policy
+from isod.model.survey import SurveyedFunction
 
 from .journal import Journal
 from .publisher import Publisher
@@ -50,6 +51,7 @@ class World:
         self._groups: dict[int, Group] = {}
         self._looks = count(1)
         self._looked: dict[Address | int, int] = {}
+        self._survey: Mapping[Address, SurveyedFunction] = MappingProxyType({})
         self.snapshot = snapshot
         self.replace_host(snapshot)
         self._isolation = Isolation(self.snapshot, self.policy)
@@ -118,6 +120,11 @@ class World:
         self._take(groups, self._groups, look)
         self._refresh(self.snapshot)
 
+    def note_survey(self, functions: Iterable[SurveyedFunction]) -> None:
+        """What config space said when it was last read, instead of all that was known of it."""
+        self._survey = MappingProxyType({one.address: one for one in functions})
+        self._refresh(self.snapshot)
+
     def _take(self, seen: Mapping[Key, Value | None], known: dict[Key, Value], look: int) -> None:
         for name, value in seen.items():
             if self._looked.get(name, 0) > look:
@@ -136,6 +143,7 @@ class World:
             sequence=self.snapshot.sequence + 1,
             devices=MappingProxyType(self._devices),
             groups=MappingProxyType(self._groups),
+            survey=self._survey,
         )
 
     def groups_touched(self, addresses: Iterable[Address]) -> frozenset[int]:

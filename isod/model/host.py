@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from .address import Address
+from .survey import SurveyedFunction
 
 VFIO_PCI = "vfio-pci"
 
@@ -138,12 +139,22 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class HostSnapshot:
-    """One consistent picture of the host. ``sequence`` grows with every change."""
+    """One consistent picture of the host. ``sequence`` grows with every change. ``survey`` is what
+    was found in config space at some time before; ask ``surveyed``."""
 
     sequence: int = 0
     devices: Mapping[Address, Device] = field(default_factory=lambda: MappingProxyType({}))
     groups: Mapping[int, Group] = field(default_factory=lambda: MappingProxyType({}))
     features: Features = Features()
+    survey: Mapping[Address, SurveyedFunction] = field(default_factory=lambda: MappingProxyType({}))
+
+    def surveyed(self, address: Address) -> SurveyedFunction | None:
+        """What config space says of the device that is there now; None: unknown, as it is of one
+        that came after the survey."""
+        device, facts = self.devices.get(address), self.survey.get(address)
+        if device is None or facts is None or facts.generation != device.generation:
+            return None
+        return facts
 
     def group_of(self, address: Address) -> Group | None:
         device = self.devices.get(address)

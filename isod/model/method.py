@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from . import reply, request, reset
+from . import isolation, reply, request, reset
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,12 @@ _ALL = (
     Method("host.info", request.NoParams, reply.HostInfo, "What this host and kernel offer."),
     Method("host.devices", request.Page, reply.DevicePage, "List devices."),
     Method("host.groups", request.Page, reply.GroupPage, "List IOMMU groups."),
+    Method(
+        "host.isolation",
+        request.OneDevice,
+        isolation.IsolationInfo,
+        "Explain a device's group, and what its isolation is worth.",
+    ),
     Method(
         "host.reset_set",
         request.OneDevice,

@@ -19,6 +19,7 @@ LOOKING = {
     "host.info",
     "host.devices",
     "host.groups",
+    "host.isolation",
     "host.reset_set",
     "lease.list",
     "rpc.discover",

@@ -63,6 +63,7 @@ def show_device(link: Link, *, address: Address, as_json: bool) -> None:
         groups = {group.number: group for group in client.groups()}
         device = devices.get(address)
         reset = None if device is None else client.reset_set(address)
+        isolation = None if device is None else client.isolation(address)
     if device is None:
         fail(f"there is no device {address}; isoctl ls shows what there is", as_json=as_json)
     group = None if device.group is None else groups.get(device.group)
@@ -71,8 +72,10 @@ def show_device(link: Link, *, address: Address, as_json: bool) -> None:
             {
                 "device": device.model_dump(mode="json", by_alias=True),
                 "group": None if group is None else group.model_dump(mode="json", by_alias=True),
+                "isolation": None if isolation is None else isolation.model_dump(mode="json"),
                 "reset_set": None if reset is None else reset.model_dump(mode="json"),
             }
         )
         return
-    show(device_screen(device, group, devices, machine_names([device]), link.now(), reset))
+    names = machine_names([device])
+    show(device_screen(device, group, devices, names, link.now(), reset, isolation))

@@ -11,9 +11,11 @@ from rich.text import Text
 
 from isod.cli.pci_names import PciNames, what
 from isod.model.address import Address
+from isod.model.isolation import IsolationInfo
 from isod.model.reply import DeviceInfo, GroupInfo, JoinedGroups
 from isod.model.reset import ResetSetInfo
 
+from .isolation import companion_words, isolation_words, peer_words
 from .reset import reset_words
 from .terminal import escape
 from .words import short_list, state_words
@@ -26,6 +28,7 @@ def device_screen(
     names: PciNames,
     now: float,
     reset: ResetSetInfo | None = None,
+    isolation: IsolationInfo | None = None,
 ) -> RenderableType:
     """Tell where a device sits, with whom it shares its fate, and who has it."""
     head = Text()
@@ -34,7 +37,7 @@ def device_screen(
     facts = Table.grid(padding=(0, 2, 0, 0))
     facts.add_column(no_wrap=True)
     facts.add_column(overflow="fold")
-    for label, words in device_facts(device, group, devices, now, reset):
+    for label, words in device_facts(device, group, devices, now, reset, isolation):
         facts.add_row(Text(f"  {label}"), Text(words))
     return Stack(head, facts)
 
@@ -45,18 +48,24 @@ def device_facts(
     devices: Mapping[Address, DeviceInfo],
     now: float,
     reset: ResetSetInfo | None = None,
+    isolation: IsolationInfo | None = None,
 ) -> Iterable[tuple[str, str]]:
     """The lines below the headline: label and sentence."""
     yield "State", state_words(device, group, now)
     if device.quarantine is not None:
         yield "Quarantine", escape(device.quarantine)
     yield "Driver", _driver(device)
-    yield "Shares its group with", _companions(device, group, devices)
+    yield "Shares its group with", _companions(device, group, devices, isolation)
+    if isolation is not None:
+        yield "Isolation", isolation_words(isolation)
     if group is not None and group.isolation is not None:
         yield "Joined with", _joined(group.number, group.isolation)
     if group is not None and group.firmware_mapping:
         yield "Firmware", "wants memory mapped 1:1 for this group; the kernel will not hand it out"
     yield "Reset", reset_words(device, reset)
+    peers = None if isolation is None else peer_words(isolation)
+    if peers is not None:
+        yield "Peer to peer", peers
     if device.physical_function is not None:
         yield "Virtual function", f"of {escape(device.physical_function.short)}"
     if device.virtual_functions:
@@ -87,21 +96,29 @@ def _driver(device: DeviceInfo) -> str:
 
 
 def _companions(
-    device: DeviceInfo, group: GroupInfo | None, devices: Mapping[Address, DeviceInfo]
+    device: DeviceInfo,
+    group: GroupInfo | None,
+    devices: Mapping[Address, DeviceInfo],
+    isolation: IsolationInfo | None,
 ) -> str:
-    """The rest of the group, each with what keeps the group from being owned, if it does."""
+    """The rest of the group, each with what ties it to the device, and with what keeps the group
+    from being owned, if it does."""
     if group is None:
         return "nothing: without an IOMMU it can reach all memory (UNSAFE)"
+    ties = {} if isolation is None else {one.address: one for one in isolation.companions}
     words = []
     for address in group.devices:
         if address == device.address:
             continue
-        other = devices.get(address)
+        other, tie = devices.get(address), ties.get(address)
         name = escape(address.short)
         if other is not None and other.bridge:
             words.append(f"bridge {name}")
-        elif address in group.blocked_by and other is not None and other.driver is not None:
-            words.append(f"{name} (used by {escape(other.driver)})")
-        else:
-            words.append(name)
+            continue
+        notes = []
+        if isolation is not None and tie is not None:
+            notes.append(companion_words(tie, isolation))
+        if address in group.blocked_by and other is not None and other.driver is not None:
+            notes.append(f"used by {escape(other.driver)}")
+        words.append(f"{name} ({'; '.join(notes)})" if notes else name)
     return ", ".join(words) if words else "nothing: it is alone in its group"

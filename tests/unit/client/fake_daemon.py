@@ -7,14 +7,14 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from isod.model import reply, request, reset
+from isod.model import isolation, reply, request, reset
 from isod.model.address import Address
 from isod.model.method import METHODS
 from isod.model.reason import Reason, RefusedError
@@ -50,6 +50,22 @@ def device(name: str, group: int) -> reply.DeviceInfo:
 
 
 DEVICES = tuple(device(name, group) for group, names in GROUPS.items() for name in names)
+
+
+def _isolation(address: Address) -> isolation.IsolationInfo:
+    if address not in (one.address for one in DEVICES):
+        raise RefusedError(Reason.not_found, "there is no such device")
+    return isolation.IsolationInfo(
+        address=address,
+        group=12,
+        isolation="unknown",
+        granule=isolation.Granule(known=False, members=(address,)),
+        path=(isolation.Hop(address=address, kind=None, redirects="unknown", why="is new"),),
+        companions=(),
+        total=0,
+        unread=(address,),
+        snapshot=1,
+    )
 
 
 def _reset_set(address: Address) -> reset.ResetSetInfo:
@@ -127,7 +143,11 @@ class FakeDaemon:
             case request.Page():
                 return self.listing(asked.method, params)
             case request.OneDevice():
-                return _reset_set(params.address)
+                about: dict[str, Callable[[Address], BaseModel]] = {
+                    "host.isolation": _isolation,
+                    "host.reset_set": _reset_set,
+                }
+                return about[asked.method](params.address)
         simple = {"hello": _greeting(), "host.info": _info(len(self.leases))}
         return simple.get(asked.method, {"openrpc": "1.3.2"})
 

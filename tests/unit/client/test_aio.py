@@ -293,4 +293,5 @@ async def test_sending_waits_for_room(wire: Wire) -> None:
 
 
 async def test_asks_what_a_hot_reset_hits(isod: Client) -> None:
+    assert (await isod.isolation(NIC)).isolation == "unknown"
     assert (await isod.reset_set(NIC)).reset.hot == "permitted_when"

@@ -138,6 +138,12 @@ def test_acquires_for_iommufd(isod: Client, daemon: FakeDaemon) -> None:
     assert daemon.hold_is_gone("L1")
 
 
+def test_asks_what_isolation_is_worth(isod: Client) -> None:
+    assert isod.isolation("01:00.0").unread == (Address.parse("01:00.0"),)
+    with pytest.raises(Refused):
+        isod.isolation("99:00.0")
+
+
 def test_asks_what_a_hot_reset_hits(isod: Client) -> None:
     assert isod.reset_set("01:00.0").reset.bind_groups == (12,)
     assert isod.reset_set(DISK).address == DISK

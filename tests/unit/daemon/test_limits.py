@@ -21,6 +21,7 @@ from isod.daemon.listen import EVERYBODY, accept, listen
 from isod.daemon.needs import Needs
 from isod.daemon.outcome import Outcome
 from isod.daemon.store import Store
+from isod.daemon.surveys import Surveys
 from isod.daemon.world import World
 from isod.kernel.simulated import open_host
 from isod.model.event import Effect
@@ -44,7 +45,8 @@ class Server:
         outcomes: dict[str, Outcome] = {}
         admin = Admin(self.world, [folder], AdminRights(self.path), nursery)
         needs = Needs(open_host(folder / "host"), self.world, nursery)
-        gate = Gate(self.world, outcomes, admin, needs, simulated=True)
+        surveys = Surveys(folder / "survey", self.world)
+        gate = Gate(self.world, outcomes, admin, needs, surveys, simulated=True)
         connections = Connections(lambda: self.world.policy.limits, Log())
         self.listener = listen(self.path, EVERYBODY, None)
         nursery.start_soon(partial(accept, self.listener, gate, connections, admin=False))
