@@ -13,6 +13,7 @@ from .command.call import call
 from .command.execute import execute
 from .command.explain import explain
 from .command.lease import acquire, leases, release
+from .command.log import log
 from .command.look import list_devices, show_device
 from .command.policy import policy
 from .failure import EXIT_CODES
@@ -48,7 +49,7 @@ def isoctl(context: click.Context, socket: Path | None) -> None:
 
 _COMMANDS = (list_devices, show_device, explain, acquire, release, leases, call, execute)
 _FOR_ROOT = (admin, quarantine)
-_WITHOUT_DAEMON = (policy,)
+_WITHOUT_DAEMON = (policy, log)
 
 for _command in (*_COMMANDS, *_FOR_ROOT, *_WITHOUT_DAEMON):
     isoctl.add_command(_command)

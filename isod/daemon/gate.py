@@ -27,6 +27,7 @@ from isod.model.reason import Reason, Refusal, RefusedError
 from isod.model.request import LEASE_FDS, PACKET_BYTES, PROTOCOL
 
 from .admin import Admin
+from .audit import Audit
 from .grants import Begun, Grants
 from .identify import Identity
 from .listing import address_cursor, lease_page, number_cursor, page_of
@@ -63,6 +64,7 @@ class Gate:
         self._roots = frozenset({0, os.geteuid()})
         self._stopping = False
         self.unanswered = Unanswered()
+        self.audit = Audit(world.journal, time.monotonic)
         self.resets = Resets(world)
         self._needs = needs
         self._surveys = surveys
@@ -105,6 +107,13 @@ class Gate:
 
     def call(self, who: Identity, method: Method, params: dict[str, object]) -> Answer:
         """Run one call. Raises RefusedError, and pydantic's ValidationError for bad params."""
+        try:
+            return self._call(who, method, params)
+        except RefusedError as error:
+            self.audit.refused(who, method, error.refusal)
+            raise
+
+    def _call(self, who: Identity, method: Method, params: dict[str, object]) -> Answer:
         if who.peer.admin and not administers(self._world.policy, who.peer, self._roots):
             raise RefusedError(
                 Reason.denied,

@@ -17,12 +17,19 @@ class Publisher:
     def lease(self, kind: str, lease: Lease, note: str | None = None) -> None:
         """Tell what happened to a lease; ``kind`` is one of KINDS."""
         sentence = KINDS[kind].sentence.format(lease=lease.id)
+        owner = lease.owner
+        fields: dict[str, str | int] = {
+            "lease": lease.id,
+            "uid": owner.uid,
+            "pid": owner.pid,
+            "unit": owner.unit or "",
+            "cgroup": owner.cgroup or "",
+            "rule": lease.rule,
+            "hand_over": lease.hand_over,
+            "devices": " ".join(str(device.address) for device in lease.devices),
+        }
         self._journal.record(
             kind,
             f"{sentence}: {note}" if note else sentence,
-            lease=lease.id,
-            uid=lease.owner.uid,
-            pid=lease.owner.pid,
-            rule=lease.rule,
-            devices=" ".join(str(device.address) for device in lease.devices),
+            **{name: value for name, value in fields.items() if value != ""},
         )

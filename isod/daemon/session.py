@@ -187,6 +187,7 @@ class Session:
             self._waiting.discard(entry.id)
         try:
             if isinstance(taken, Refusal):
+                self._gate.audit.refused(self._who, METHODS[entry.method], taken)
                 await self._send(jsonrpc.fit(entry.id, jsonrpc.refusal(entry.id, taken)))
                 return
             if not isinstance(taken, Delivery):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,12 @@ def test_the_whole_walk_in_the_unit(init: Init, nvme: str) -> None:
         client.do("close", device=nvme)
         until_driver(nvme, "nvme")
     assert "MESSAGE_ID=e13c7a5f9b084d62a7f5c0b8d4e61f92" in init.log("--output", "export")
+    told = init.run("isoctl", "log", "--lease", lease, "--json").splitlines()
+    assert [json.loads(line)["kind"] for line in told] == [
+        "lease.granted",
+        "lease.draining",
+        "lease.ended",
+    ]
 
 
 def test_the_guard_sees_the_host(init: Init) -> None:
