@@ -60,6 +60,9 @@ def compile_limits(table: LimitsTable) -> Limits:
         requests=table.requests,
         leases_per_uid=table.leases_per_uid,
         waits_per_uid=table.waits_per_uid,
+        subscriptions_per_connection=table.subscriptions_per_connection,
+        subscriptions_per_uid=table.subscriptions_per_uid,
+        unread_events=table.unread_events,
         hello=table.hello,
     )
 

@@ -31,6 +31,11 @@ from .ledger import Ledger
 from .reset_set import ResetSets
 
 
+def may_see(peer: Peer, uid: int) -> bool:
+    """Whether a peer may see the leases of a uid: its own, and an administrator everybody's."""
+    return peer.admin or peer.uid == uid
+
+
 def hand_overs(features: Features) -> tuple[HandOver, ...]:
     """The hand-overs that can work on this kernel, the safest first.
 
@@ -56,7 +61,7 @@ def reset_word(device: Device, sets: ResetSets) -> Literal["function", "hot only
 def holder(lease: Lease | None, peer: Peer) -> Holder | None:
     if lease is None:
         return None
-    if lease.owner.uid != peer.uid and not peer.admin:
+    if not may_see(peer, lease.owner.uid):
         return Holder(yours=False)
     return Holder(
         yours=lease.owner.uid == peer.uid,

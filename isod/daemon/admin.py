@@ -99,6 +99,7 @@ class Admin:
         warnings = (*policy.warnings, *await self.let_in())
         for warning in warnings:
             world.journal.record("policy", warning)
+        world.publisher.policy_reloaded(policy.number)
         world.journal.record("policy", f"policy {policy.number}: {len(policy.rules)} rules")
         return reply.Reloaded(policy=policy.number, rules=len(policy.rules), warnings=warnings)
 

@@ -1,7 +1,7 @@
 """The one place that every request passes: peer and method in, answer out.
 
 What only looks is answered at once. What changes something begins an operation and returns an
-Outcome, which the session waits for.
+Outcome, which the session waits for; a subscription comes with its answer.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ from .listing import address_cursor, lease_page, number_cursor, page_of
 from .needs import Needs
 from .outcome import Outcome, Unanswered
 from .resets import Resets
+from .subscribers import Opened, Subscribers
 from .surveys import Surveys
 from .world import World
 
-Answer = BaseModel | dict[str, Any] | Begun
+Answer = BaseModel | dict[str, Any] | Begun | Opened
 
 # What is decided by what the host needs.
 _DECIDING = frozenset({"lease.acquire", "lease.explain"})
@@ -66,6 +67,7 @@ class Gate:
         self.unanswered = Unanswered()
         self.audit = Audit(world.journal, time.monotonic)
         self.resets = Resets(world)
+        self.subscribers = Subscribers(world)
         self._needs = needs
         self._surveys = surveys
         self._grants = Grants(world, outcomes, clock, self.resets, needs)
@@ -82,6 +84,8 @@ class Gate:
             "lease.release": self._release,
             "lease.list": self._list,
             "lease.get": self._get,
+            "events.subscribe": self.subscribers.subscribe,
+            "events.unsubscribe": self.subscribers.unsubscribe,
             "rpc.discover": self._discover,
             "admin.leases": admin.leases,
             "admin.revoke": admin.revoke,
@@ -245,7 +249,7 @@ class Gate:
         return reply.LeaseResult(lease=view.lease_info(lease), reset=self.resets.of_lease(lease))
 
     def _visible(self, who: Identity, lease: Lease) -> bool:
-        return who.peer.admin or lease.owner.uid == who.peer.uid
+        return view.may_see(who.peer, lease.owner.uid)
 
     def _own(self, who: Identity, params: request.OwnLease) -> Lease:
         """The lease, if the asker knows its secret: the uid alone proves nothing about which of a

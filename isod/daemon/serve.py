@@ -26,6 +26,7 @@ from .heartbeat import heartbeat, tell_status
 from .journal import Journal, open_journal
 from .listen import EVERYBODY, ROOT_ALONE, accept, listen, path_of
 from .needs import Needs
+from .observer import Observer
 from .quarantine import carry_groups_over, record_exchanged
 from .recover import recover
 from .store import Store
@@ -108,7 +109,9 @@ async def _run(
             surveys = Surveys(settings.survey, world)
             await surveys.look()
             gate = Gate(world, executor.outcomes, admin, needs, surveys, simulated=simulated)
+            observer = Observer(world, gate.resets)
             nursery.start_soon(watcher.run)
+            nursery.start_soon(observer.run)
             carry_groups_over(world, store)
             record_exchanged(world)
             recover(world, executor.holds, handed)

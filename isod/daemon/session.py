@@ -1,7 +1,9 @@
 """One connection: packets in, calls through the gate, packets out.
 
 Packets that break the rules end the connection. Requests that only look are answered in place;
-those that begin an operation are waited for beside the others, so answers come out of order.
+those that begin an operation are waited for beside the others, so answers come out of order. Events
+go out in between, each subscription's from a task of its own: whoever does not read them loses the
+subscription, and whoever does not read answers the connection.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from .gate import Gate
 from .grants import Begun
 from .identify import Identity
 from .outcome import Delivery
+from .subscribers import Opened
+from .subscription import Subscription
 
 SEND_SECONDS = 10.0
 
@@ -44,17 +48,21 @@ class Session:
         self._gate = gate
         self._sending = trio.Lock()
         self._waiting: set[Id] = set()
+        self._opened: list[Subscription] = []
 
     async def run(self) -> None:
         """Serve until the peer leaves or breaks the rules of the packet layer."""
-        async with trio.open_nursery() as nursery:
-            # Nothing can be said to a peer that does not speak in packets, does not read, or left.
-            with suppress(PacketError, OSError, trio.TooSlowError):
-                packet = await self._receive_first()
-                while packet is not None:
-                    await self._serve(packet, nursery)
-                    packet = await self._receive()
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                # Nothing can be said to a peer that speaks not in packets, does not read, or left.
+                with suppress(PacketError, OSError, trio.TooSlowError):
+                    packet = await self._receive_first()
+                    while packet is not None:
+                        await self._serve(packet, nursery)
+                        packet = await self._receive()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._gate.subscribers.leave(self._who)
 
     async def _receive_first(self) -> bytes | None:
         """Whoever connects and says nothing holds a place that others want."""
@@ -101,6 +109,8 @@ class Session:
                     answer = jsonrpc.fit(entry.id, answer)
         if answer is not None:
             await self._send(answer)
+        while self._opened:  # the answer comes before the first event
+            nursery.start_soon(self._tell, self._opened.pop(0), nursery.cancel_scope)
 
     def _answer_batch(self, entries: Iterable[jsonrpc.Entry]) -> Iterable[tuple[Id, bytes]]:
         for entry in entries:
@@ -142,6 +152,9 @@ class Session:
             return jsonrpc.refusal(entry.id, error.refusal)
         if isinstance(answer, Begun):
             return answer
+        if isinstance(answer, Opened):
+            self._opened.append(answer.subscription)
+            return jsonrpc.result(entry.id, answer.result)
         return jsonrpc.result(entry.id, answer)
 
     def _begin(self, entry: Request, nursery: trio.Nursery) -> bytes | None:
@@ -206,6 +219,18 @@ class Session:
         finally:
             if isinstance(taken, Delivery):
                 taken.close()
+
+    async def _tell(self, subscription: Subscription, session: trio.CancelScope) -> None:
+        """Send a subscriber its events, however slowly it takes them: meanwhile its queue fills,
+        and nobody waits but answers on this same connection."""
+        try:
+            while (packet := await subscription.next()) is not None:
+                async with self._sending:
+                    await self._connection.sendmsg([packet], [])
+        except OSError:
+            session.cancel()
+        finally:
+            self._gate.subscribers.drop(subscription)
 
 
 def _granted(delivery: Delivery, reset: LeaseReset) -> AcquireResult:

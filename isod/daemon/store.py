@@ -21,6 +21,7 @@ __all__ = ["Store", "StoreError"]
 _LEASE = TypeAdapter(Lease)
 _VERSION = 2
 _BY_GROUP = 1  # had a table of quarantined groups, which is kept until its rows are carried over
+_EVENTS_PER_RUN = 1_000_000_000
 
 
 class Store:
@@ -49,6 +50,16 @@ class Store:
         row = self._db.execute(
             "INSERT INTO counter VALUES ('lease', 1) "
             "ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value"
+        ).fetchone()
+        return int(row[0])
+
+    def begin_events(self, at_least: int) -> int:
+        """The number before the first event of this run of the daemon: ``at_least``, and far more
+        than any event had before a restart, even if the clock was set back meanwhile."""
+        row = self._db.execute(
+            "INSERT INTO counter VALUES ('events', ?1) ON CONFLICT (name) "
+            "DO UPDATE SET value = max(value + ?2, ?1) RETURNING value",
+            (at_least, _EVENTS_PER_RUN),
         ).fetchone()
         return int(row[0])
 

@@ -6,7 +6,7 @@ Everything here is synchronous, so whoever decides sees one consistent picture; 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import count
 from types import MappingProxyType
@@ -41,12 +41,13 @@ class World:
     ) -> None:
         self.store = store
         self.journal = journal
-        self.publisher = Publisher(journal)
+        self.publisher = Publisher(journal, store.begin_events(int(clock() * 1_000_000)), clock)
         self._clock = clock
         self.policy = Policy()
         self.ledger = Ledger(store.quarantine.entries())
         self.carry_out: Callable[[Effect], None] = _nobody
         self.on_free: Callable[[], None] = lambda: None
+        self.on_change: Callable[[Collection[Address]], None] = lambda changed: None
         self._devices: dict[Address, Device] = {}
         self._groups: dict[int, Group] = {}
         self._looks = count(1)
@@ -86,6 +87,21 @@ class World:
                     self.carry_out(effect)
         if any(isinstance(effect, Forget | Unquarantine) for effect in effects):
             self.on_free()
+        if effects:
+            self.on_change(self._touched(effects))
+
+    def _touched(self, effects: Iterable[Effect]) -> set[Address]:
+        """The devices that the effects say something new of, with their neighbours."""
+        groups: set[int] = set()
+        for effect in effects:
+            match effect:
+                case Remember(lease=lease) | Forget(lease=lease):
+                    groups.update(group.number for group in lease.groups)
+                case Quarantine(entries=entries):
+                    groups |= self.groups_touched(entry.address for entry in entries)
+                case Unquarantine(address=address):
+                    groups |= self.groups_touched([address])
+        return {one.address for group in groups for one in self.snapshot.members(group)}
 
     def _tell(self, address: Address, what: str) -> None:
         self.journal.record("device.quarantined", f"{address} {what}", device=str(address))
@@ -105,9 +121,10 @@ class World:
         """A whole new picture, after a rescan."""
         devices: dict[Address, Device | None] = dict.fromkeys(self._devices)
         groups: dict[int, Group | None] = dict.fromkeys(self._groups)
-        self._take(devices | dict(snapshot.devices), self._devices, look)
+        changed = self._take(devices | dict(snapshot.devices), self._devices, look)
         self._take(groups | dict(snapshot.groups), self._groups, look)
         self._refresh(snapshot)
+        self.on_change(changed)
 
     def note(
         self,
@@ -116,24 +133,32 @@ class World:
         look: int,
     ) -> None:
         """Some devices and groups as a look saw them; None: gone."""
-        self._take(devices, self._devices, look)
+        changed = self._take(devices, self._devices, look)
         self._take(groups, self._groups, look)
         self._refresh(self.snapshot)
+        self.on_change(changed)
 
     def note_survey(self, functions: Iterable[SurveyedFunction]) -> None:
         """What config space said when it was last read, instead of all that was known of it."""
         self._survey = MappingProxyType({one.address: one for one in functions})
         self._refresh(self.snapshot)
 
-    def _take(self, seen: Mapping[Key, Value | None], known: dict[Key, Value], look: int) -> None:
+    def _take(
+        self, seen: Mapping[Key, Value | None], known: dict[Key, Value], look: int
+    ) -> set[Key]:
+        """Take in what was seen; which of it is different from what was known."""
+        changed: set[Key] = set()
         for name, value in seen.items():
             if self._looked.get(name, 0) > look:
                 continue
             self._looked[name] = look
+            if known.get(name) != value:
+                changed.add(name)
             if value is None:
                 known.pop(name, None)
             else:
                 known[name] = value
+        return changed
 
     def _refresh(self, base: HostSnapshot) -> None:
         # The picture is a view: copying 10,000 devices for each uevent would cost more than the

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from . import isolation, reply, request, reset
+from . import isolation, notice, reply, request, reset
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,18 @@ _ALL = (
     Method("lease.release", request.OwnLease, reply.LeaseResult, "End a lease.", mutates=True),
     Method("lease.list", request.Page, reply.LeasePage, "List one's own leases."),
     Method("lease.get", request.LeaseName, reply.LeaseResult, "Look at one's own lease."),
+    Method(
+        "events.subscribe",
+        request.Subscribe,
+        notice.Subscribed,
+        "Be told what happens, by notifications of the method event.",
+    ),
+    Method(
+        "events.unsubscribe",
+        request.SubscriptionName,
+        notice.Unsubscribed,
+        "End a subscription of this connection.",
+    ),
     Method("rpc.discover", request.NoParams, None, "This document."),
     Method("admin.leases", request.Page, reply.LeasePage, "List everybody's leases.", admin=True),
     Method(
@@ -156,5 +168,6 @@ def openrpc(version: str) -> dict[str, Any]:
         "openrpc": "1.3.2",
         "info": {"title": "isod", "version": version},
         "methods": methods,
+        "x-notifications": [{"name": "event", "params": schema(notice.Notice, "result")}],
         "components": {"schemas": schemas},
     }

@@ -1,6 +1,7 @@
-"""The kinds of events that log and subscribers are told of, one line each.
+"""The events that log and subscribers are told of: their kinds, one line each, and their shape.
 
-A kind's family is the word before its dot; subscribers choose by family.
+A kind's family is the word before its dot; subscribers choose by family. (What goes into the ledger
+is an event, too: see ``model.event``.)
 """
 
 from __future__ import annotations
@@ -9,10 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from pydantic import BaseModel, ConfigDict
+
+from .request import AddressText
+from .reset import LeaseReset
+
+GAP = "gap"
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What is said of an event of this kind. ``sentence`` may name the ``{lease}``.
+    """What is said of an event of this kind. ``sentence`` may name the ``{lease}``, and then the
+    event is for its owner's eyes and an administrator's.
 
     ``message_id`` is its MESSAGE_ID in the log, for ever; None: only subscribers are told, since
     a healthy system's log is silent. ``priority`` as in syslog(3).
@@ -45,5 +54,70 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "device.stranded": Kind(
             "lease {lease} could not put everything back", "3a6f1e8c5d7b4092a8c4f0e2b9d71655", 3
         ),
+        "lease.reset_changed": Kind(
+            "lease {lease} has another answer to hot resets", "6c0f4e9b2d7a4185b3e6a1c8f5d09274"
+        ),
+        "device.added": Kind("a device is there"),
+        "device.removed": Kind("a device is gone"),
+        "device.changed": Kind("a device has another driver, group or state"),
+        "policy.reloaded": Kind("another policy is in use"),
     }
 )
+
+
+class Notice(BaseModel):
+    """An event as subscribers get it; what is null or empty is left out.
+
+    ``seq`` grows with every event, over restarts of isod, too; numbers in between belong to events
+    that this subscriber does not see. ``at`` is in seconds since the epoch.
+
+    ``lease.*``: the ``lease``, its owner's ``uid``, its ``devices``, those that are known to be
+    ``open``, and a ``note`` in words; ``reset`` is the new answer of lease.reset_changed (left out
+    if it is too long for a packet: lease.get has it). ``device.*``: ``device`` with its
+    ``generation``, ``driver``, ``group`` and ``state``, as in host.devices. ``policy.reloaded``:
+    the number of the ``policy``.
+
+    ``gap`` is the last event of its subscription: what came after ``seq`` was not sent. ``lost``
+    says that it cannot be had by subscribing again ``since`` that ``seq``.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    subscription: str | None = None
+    seq: int
+    kind: str
+    at: float | None = None
+    lease: str | None = None
+    uid: int | None = None
+    devices: tuple[AddressText, ...] = ()
+    open: tuple[AddressText, ...] = ()
+    note: str | None = None
+    reset: LeaseReset | None = None
+    device: AddressText | None = None
+    generation: int | None = None
+    driver: str | None = None
+    group: int | None = None
+    state: str | None = None
+    policy: int | None = None
+    lost: bool = False
+
+    @property
+    def family(self) -> str:
+        return self.kind.partition(".")[0]
+
+
+class Subscribed(BaseModel):
+    """The name of the subscription, and the ``seq`` of the latest event so far, seen or not."""
+
+    model_config = ConfigDict(frozen=True)
+
+    subscription: str
+    seq: int
+
+
+class Unsubscribed(BaseModel):
+    """That subscription is over: nothing of it comes any more."""
+
+    model_config = ConfigDict(frozen=True)
+
+    subscription: str

@@ -61,13 +61,17 @@ class Quirk:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client can cost the daemon. ``hello`` is in seconds."""
+    """What one client can cost the daemon. ``hello`` is in seconds; ``unread_events`` are those
+    that wait for one subscriber until its subscription ends."""
 
     connections: int = 1024
     connections_per_uid: int = 64
     requests: int = 16
     leases_per_uid: int = 64
     waits_per_uid: int = 16
+    subscriptions_per_connection: int = 8
+    subscriptions_per_uid: int = 64
+    unread_events: int = 2048
     hello: float = 10.0
 
 

@@ -215,6 +215,9 @@ class LimitsTable(_Table):
     requests: Annotated[int, Field(ge=1)] = 16
     leases_per_uid: Annotated[int, Field(ge=1)] = 64
     waits_per_uid: Annotated[int, Field(ge=0)] = 16
+    subscriptions_per_connection: Annotated[int, Field(ge=1)] = 8
+    subscriptions_per_uid: Annotated[int, Field(ge=1)] = 64
+    unread_events: Annotated[int, Field(ge=1)] = 2048
     hello: Seconds = 10.0
 
 

@@ -19,6 +19,10 @@ from pydantic import (
 from .address import Address
 from .step import HandOver
 
+# What subscribers choose events by: the word before the dot of their kinds.
+Family = Literal["lease", "device", "policy"]
+FAMILIES: tuple[Family, ...] = ("lease", "device", "policy")
+
 PROTOCOL = 1
 PACKET_BYTES = 65536
 LEASE_FDS = 250
@@ -114,6 +118,20 @@ class OwnLease(Params):
 
     lease: Name
     secret: Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class Subscribe(Params):
+    """Ask for events of the families ``kinds``, from now on; with ``since`` also for those after
+    the event of that ``seq``."""
+
+    kinds: Annotated[tuple[Family, ...], Field(min_length=1, max_length=8, strict=False)] = FAMILIES
+    since: int | None = Field(default=None, ge=0)
+
+
+class SubscriptionName(Params):
+    """A subscription of this connection, by its name."""
+
+    subscription: Name
 
 
 class SetQuarantine(Params):

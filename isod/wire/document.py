@@ -1,5 +1,5 @@
 """What is written about the protocol and must not drift from the models: the OpenRPC document, and
-the table of errors in the protocol page. To write both again:
+the tables of errors and of events in the protocol page. To write all again:
 
     python -m isod.wire.document
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import isod
 from isod.model.method import openrpc
+from isod.model.notice import KINDS
 from isod.model.reason import Reason
 
 from .jsonrpc import Code
@@ -20,6 +21,8 @@ PAGE = FOLDER / "PROTOCOL.md"
 OPENRPC = FOLDER / "openrpc.json"
 BEGIN = "<!-- errors: written by python -m isod.wire.document -->\n"
 END = "<!-- end of errors -->\n"
+BEGIN_EVENTS = "<!-- events: written by python -m isod.wire.document -->\n"
+END_EVENTS = "<!-- end of events -->\n"
 
 
 def openrpc_text() -> str:
@@ -40,13 +43,27 @@ def error_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def event_table() -> str:
+    """Every kind of event, in Markdown."""
+    rows = ["| kind | what it says |", "|---|---|"]
+    rows += [
+        f"| `{name}` | {_cell(kind.sentence.format(lease='L7'))} |" for name, kind in KINDS.items()
+    ]
+    return "\n".join(rows) + "\n"
+
+
 def updated(page: str) -> str:
-    """The page with the present table of errors. Raises ValueError when its place is missing."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError("the page has no place for the table of errors")
-    return f"{before}{BEGIN}{error_table()}{END}{after}"
+    """The page with the present tables. Raises ValueError when the place of one is missing."""
+    page = _with_table(page, BEGIN, error_table(), END)
+    return _with_table(page, BEGIN_EVENTS, event_table(), END_EVENTS)
+
+
+def _with_table(page: str, begin: str, table: str, end: str) -> str:
+    before, has_begin, rest = page.partition(begin)
+    _, has_end, after = rest.partition(end)
+    if not has_begin or not has_end:
+        raise ValueError(f"the page has no place for a table: {begin.strip()}")
+    return f"{before}{begin}{table}{end}{after}"
 
 
 def _cell(text: str) -> str:

@@ -35,6 +35,7 @@ class BorrowerProcess:
         self.client: Client | None = None
         self.leases: dict[str, Lease] = {}
         self.opened: dict[str, int] = {}
+        self.subscriptions: dict[str, object] = {}
         self.machine: tuple[str, Path] = ("", Path())
 
     def connect(self, socket: str, kind: str, root: str) -> None:
@@ -47,6 +48,21 @@ class BorrowerProcess:
 
     def call(self, method: str, params: dict[str, object]) -> object:
         return self._client.call(method, params)
+
+    def subscribe(self, name: str, **params: object) -> None:
+        """Subscribe to events."""
+        answer = self._client.call("events.subscribe", params)
+        assert isinstance(answer, dict)
+        self.subscriptions[name] = answer["subscription"]
+
+    def events(self, name: str, until: str) -> list[dict[str, object]]:
+        """The events of a subscription up to one of this kind."""
+        found: list[dict[str, object]] = []
+        while not found or found[-1]["kind"] != until:
+            event = dict(self._client.next_event())
+            if event["subscription"] == self.subscriptions[name]:
+                found.append(event)
+        return found
 
     def ask(self, devices: list[str], **wishes: Any) -> None:
         """Send an acquire and leave its answer unread."""

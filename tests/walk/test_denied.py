@@ -22,6 +22,7 @@ LOOKING = {
     "host.isolation",
     "host.reset_set",
     "lease.list",
+    "events.subscribe",
     "rpc.discover",
 }
 ADMIN = ("admin.", "quarantine.")
@@ -31,6 +32,7 @@ ACTING: dict[str, tuple[dict[str, Any], str]] = {
     "lease.open": (OWN, "not_found"),
     "lease.release": (OWN, "not_found"),
     "lease.get": ({"lease": "L1"}, "not_found"),
+    "events.unsubscribe": ({"subscription": "S1"}, "not_found"),
 }
 
 

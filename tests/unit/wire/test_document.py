@@ -11,6 +11,7 @@ import pytest
 import isod
 from isod.model import request
 from isod.model.method import METHODS, openrpc
+from isod.model.notice import GAP, KINDS, Notice
 from isod.model.reason import Reason
 from isod.wire import jsonrpc, strict_json
 from isod.wire.document import OPENRPC, PAGE, error_table, openrpc_text, updated
@@ -46,7 +47,7 @@ def test_the_openrpc_document_is_that_of_the_models() -> None:
     assert OPENRPC.read_text(encoding="utf-8") == openrpc_text(), AGAIN
 
 
-def test_the_table_of_errors_is_that_of_the_models() -> None:
+def test_the_tables_are_those_of_the_models() -> None:
     assert updated(TEXT) == TEXT, AGAIN
 
 
@@ -82,6 +83,12 @@ def test_what_the_page_sends_is_taken(text: str) -> None:
 @pytest.mark.parametrize("text", RECEIVED)
 def test_what_the_page_receives_is_what_the_models_write(text: str) -> None:
     document: Any = strict_json.loads(text.encode())
+    if document.get("method") == "event":
+        notice = Notice.model_validate(document["params"])
+        assert notice.kind in KINDS or notice.kind == GAP
+        shown, written = document["params"], notice.model_dump(mode="json")
+        assert _is_part_of(shown, written)
+        return
     if "error" in document:
         data = document["error"]["data"]
         reason = Reason[data["reason"]]
@@ -102,6 +109,11 @@ def _is_part_of(shown: object, written: object) -> bool:
     if isinstance(shown, list) and isinstance(written, list):
         return len(shown) == len(written) and all(map(_is_part_of, shown, written))
     return shown == written
+
+
+@pytest.mark.parametrize("field", sorted(set(Notice.model_fields) - {"subscription", "kind"}))
+def test_every_member_of_an_event_is_explained(field: str) -> None:
+    assert any(f"`{field}`" in row.split("|")[1] for row in TEXT.splitlines() if row[:3] == "| `")
 
 
 @pytest.mark.parametrize("field", request.Acquire.model_fields)
