@@ -16,6 +16,7 @@ import pytest
 
 from tests.lab.cache import CACHE_VARIABLE
 from tests.lab.protocol import GUEST_VARIABLE, PORT_NAME, Event, Task, encode
+from tests.lab.pulse import Pulse
 
 # Stock kernels have these as modules; where they are built in, modprobe has nothing to do.
 # vfio-pci brings no container backend by itself.
@@ -117,6 +118,7 @@ class Reporter:
 def run(task: Task, port: Port) -> int:
     os.environ[GUEST_VARIABLE] = task.guest
     os.environ[CACHE_VARIABLE] = task.cache
+    os.environ.update(task.variables)
     arguments = ["-p", "no:cacheprovider", "-p", "tests.lab.plugin", *task.options, *task.files]
     return int(pytest.main(arguments, plugins=[Reporter(port, task.tests)]))
 
@@ -126,6 +128,7 @@ def main() -> None:
     with Port() as port:
         status = 1
         port.send({"event": "ready", "release": os.uname().release})
+        Pulse(lambda: port.send({"event": "beat"})).start()
         try:
             status = 0 if sys.argv[1] == "--probe" else run(Task.read(Path(sys.argv[1])), port)
         except BaseException:

@@ -14,10 +14,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lab import monitor
 from tests.lab.kernels import Kernel
 from tests.lab.protocol import PORT_NAME, Event, decode
 from tests.lab.topology import Topology
@@ -25,7 +27,11 @@ from tests.lab.topology import Topology
 REPOSITORY = Path(__file__).parents[2]
 TAIL_LINES = 60
 
+# Without a beat for so long a guest is frozen; the machine may be busy with other things.
+FREEZE_PATIENCE = 120.0
+
 _ENTER = Path(__file__).parent / "enter.sh"
+_LEASH = Path(__file__).parent / "leash.sh"
 
 # udev loads these on stock kernels; without hardware help that is seconds of every boot.
 _UNUSED_MODULES = (
@@ -35,6 +41,12 @@ _UNUSED_MODULES = (
 
 # The kernel panics if the emulated timer does not tick in time, which a busy host cannot promise.
 _TRUST_TIMER = "no_timer_check"
+
+# A periodic tick, which comes again if it is lost once. Where each timer programs the next one,
+# 7.2 (kernel/time/hrtimer.c, HRTIMER_REARM_DEFERRED) on QEMU's emulated APIC stops now and then:
+# "rcu: Possible timer handling issue on cpu=0", a halted processor, and no timer softirq on it
+# ever after.
+_PERIODIC_TICK = ("highres=off", "nohz=off")
 
 # The host's root once more, for `enter.sh`. Bus named: after a topology with a second root,
 # QEMU's own choice may be that one.
@@ -48,6 +60,10 @@ _SECOND_ROOT = (
 
 class GuestError(Exception):
     """The guest ended or stopped reporting before its work was done."""
+
+
+class FrozenError(GuestError):
+    """The guest has no pulse: it stands still, whatever runs in it."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,8 @@ def virtme_command(machine: Machine, qemu: Sequence[str] = ()) -> list[str]:
     command += ["--user", "root", "-m", machine.memory, "--cpus", str(machine.processors)]
     arguments = [*emulation, *machine.topology.arguments(), *_SECOND_ROOT, *qemu]
     command.append(f"--qemu-opts={shlex.join(arguments)}")
-    for option in (_UNUSED_MODULES, _TRUST_TIMER, *machine.topology.command_line):
+    options = (_UNUSED_MODULES, _TRUST_TIMER, *_PERIODIC_TICK, *machine.topology.command_line)
+    for option in options:
         command += ["--append", option]
     return command
 
@@ -110,18 +127,26 @@ class Guest:
         """Boot, run *command* as root and yield events up to `finished`.
 
         What powers the guest off is `end`: it need not do so itself.
-        Raises GuestError when QEMU ends without a `finished`, or when nothing came for as many
-        seconds as *patience* says at that time. Only events count: a kernel that complains of a
-        stuck task on the console makes no progress.
+        Raises GuestError when QEMU ends without a `finished`, or when nothing but beats came for
+        as many seconds as *patience* says at that time, and FrozenError when not even those did.
+        Only events count: a kernel that complains of a stuck task on the console makes no
+        progress.
         """
         path = self.directory / "results"
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(path))
             listener.listen(1)
             self._start(path, command)
+            last = time.monotonic()
             for line in self._lines(listener, patience):
                 event = decode(line)
-                yield event
+                if event["event"] != "beat":
+                    last = time.monotonic()
+                    yield event
+                elif time.monotonic() - last > patience():
+                    raise GuestError(
+                        f"the guest hung: nothing happened for {patience():.0f} seconds"
+                    )
                 if event["event"] == "finished":
                     return
         raise GuestError("the guest ended before its tests did (a panic, or QEMU failed)")
@@ -130,16 +155,19 @@ class Guest:
         qemu = ["-chardev", f"socket,id=lab,path={results}"]
         qemu += ["-device", "virtio-serial-pci,bus=pcie.0,id=labserial"]
         qemu += ["-device", f"virtserialport,bus=labserial.0,name={PORT_NAME},chardev=lab"]
-        command = virtme_command(self._machine, qemu)
+        qemu += monitor.arguments(self.directory / "monitor")
+        command = [str(_LEASH)]
+        command += virtme_command(self._machine, qemu)
         # Verbose, so that the console goes somewhere at all; then only warnings of the kernel.
         command += ["-v", "--append", "loglevel=5", "--", shlex.join(entered(inside))]
         with self._ending:
             if self._ended:
                 raise GuestError("the run ended before this guest was started")
-            # A session of its own: its process group is what `end` kills, and nothing else.
+            # A session of its own: its process group is what `end` kills, and nothing else; and
+            # what the leash kills if this process dies without having come to that.
             self._process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env=virtme_environment(self.directory),
@@ -165,7 +193,7 @@ class Guest:
             connection, _ = listener.accept()
             with connection:
                 pending = b""
-                while _ready([connection.fileno()], patience()):
+                while _ready([connection.fileno()], FREEZE_PATIENCE):
                     chunk = connection.recv(65536)
                     if not chunk:
                         return
@@ -184,6 +212,8 @@ class Guest:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
         if self._pump is not None:
             self._pump.join(timeout=10)
 
@@ -192,6 +222,10 @@ class Guest:
         text = self.console.read_text(errors="replace")
         printable = "".join(c for c in text if c.isprintable() or c in "\n\t")
         return "\n".join(printable.splitlines()[-TAIL_LINES:])
+
+    def processors(self) -> str:
+        """What QEMU says of the processors, for a guest that says nothing itself."""
+        return monitor.processors(self.directory / "monitor")
 
     def discard(self) -> None:
         self.end()
@@ -202,5 +236,5 @@ def _ready(descriptors: list[int], seconds: float, wanted: int | None = None) ->
     """Wait until one can be read; false if it is not the wanted one."""
     readable, _, _ = select.select(descriptors, [], [], seconds)
     if not readable:
-        raise GuestError(f"the guest hung: it reported nothing for {seconds:.0f} seconds")
+        raise FrozenError(f"the guest froze: not a beat of it for {seconds:.0f} seconds")
     return wanted is None or wanted in readable

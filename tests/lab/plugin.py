@@ -6,7 +6,10 @@ come last, so that the quick tests overlap with the boots, and each item replays
 its guest sent. Inside (`ISOD_LAB_GUEST` is set), the mark only adds this guest's parameter.
 """
 
+import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from tests.lab.schedule import End, Group, Report, Schedule
 from tests.lab.selection import GuestName, guest_here, lab_mark
 
 _PARAMETER = "lab_guest"
+_FOR_TESTS = "ISOD_TEST_"
 
 
 @pytest.fixture(scope="session")
@@ -87,12 +91,22 @@ class Outer:
         if groups and not session.testsfailed and not self._config.option.collectonly:
             self._schedule = Schedule(groups, self._command)
             _replay_in_order(session.items, self._schedule.groups)
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, _end_as_if_interrupted)
             self._schedule.start()
         try:
             return (yield)
         finally:
             if self._schedule is not None:
                 self._schedule.stop()
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Freezes are the machine's and fail nothing, but nobody shall overlook them."""
+        freezes = [] if self._schedule is None else self._schedule.freezes
+        if freezes:
+            terminalreporter.section(f"lab: {len(freezes)} guests froze", red=True, bold=True)
+            for freeze in freezes:
+                terminalreporter.write_line(freeze)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
@@ -123,6 +137,7 @@ class Outer:
             files=list(dict.fromkeys(str(self._path(test)) for test in tests)),
             options=self._options(),
             cache=str(cache_directory()),
+            variables=_variables(),
         )
         path = directory / "task.json"
         task.write(path)
@@ -144,6 +159,16 @@ class Outer:
         for warning in option.pythonwarnings or ():
             options += ["-W", warning]
         return options
+
+
+def _variables() -> dict[str, str]:
+    """What of this run's environment is meant for tests, by its prefix."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_FOR_TESTS)}
+
+
+def _end_as_if_interrupted(number: int, _: object) -> None:
+    """So that whoever stops the run stops its guests."""
+    pytest.exit(f"ended by signal {number}", returncode=128 + number)
 
 
 def _guest_of(item: pytest.Item) -> GuestName | None:

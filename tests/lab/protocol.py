@@ -5,6 +5,7 @@ The host writes a *task* file before the boot. The guest sends events:
 | event | fields | when |
 |---|---|---|
 | ready | release | the agent runs and has its modules |
+| beat | | now and then, while all processors are alive |
 | start | test | a test begins |
 | report | test, report | one phase of it, as pytest serializes it |
 | done | test | nothing more comes of it |
@@ -13,7 +14,7 @@ The host writes a *task* file before the boot. The guest sends events:
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,14 @@ Event = dict[str, Any]
 
 @dataclass(frozen=True)
 class Task:
-    """A pytest selection for a guest, by exact node ids."""
+    """A pytest selection for a guest, by exact node ids. *variables* are for its environment."""
 
     guest: str
     tests: list[str]
     files: list[str]
     options: list[str]
     cache: str
+    variables: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self)))

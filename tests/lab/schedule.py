@@ -5,6 +5,7 @@ Whoever waits for a test takes its news from the mailbox; there is exactly one *
 
 import queue
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.lab.accelerator import kvm_works
-from tests.lab.boot import Guest, GuestError, Machine
-from tests.lab.cache import guest_limit, guest_slot
+from tests.lab.boot import FrozenError, Guest, GuestError, Machine
+from tests.lab.cache import guest_limit, guest_slot, say
 from tests.lab.kernels import BUILT, cached_kernel, ensure_kernel
 from tests.lab.protocol import Event
 from tests.lab.qemu import require_qemu
@@ -24,6 +25,9 @@ from tests.lab.topology import TOPOLOGIES
 BOOT_PATIENCE = 300.0
 # Between the tests: collection, and the fixtures that pytest ends after the last report.
 IDLE_PATIENCE = 300.0
+
+
+_CONSOLE = "--- the end of the guest's console ---"
 
 
 @dataclass(frozen=True)
@@ -53,23 +57,44 @@ Command = Callable[[Group, Path], list[str]]
 
 
 class GroupRun:
-    """Feeds the mailboxes of one group from one guest."""
+    """Feeds the mailboxes of one group from its guest, or from a second one if that froze."""
 
     def __init__(self, group: Group, mailboxes: Mapping[str, "queue.Queue[Report | End]"]) -> None:
         self._group = group
         self._mailboxes = mailboxes
         self._unfinished = dict(group.limits)
+        self._reports: defaultdict[str, list[Report]] = defaultdict(list)
         self._patience = BOOT_PATIENCE
         self._troubles: list[str] = []
+        self._froze = ""
 
-    def follow(self, guest: Guest, command: list[str]) -> None:
+    @property
+    def left(self) -> Group:
+        """What has not come to its end."""
+        return Group(self._group.name, dict(self._unfinished))
+
+    def follow(self, guest: Guest, command: list[str]) -> str | None:
+        """Returns how the guest froze if it did and what is left is worth a second guest.
+
+        A freeze is the machine's: no test can hang so that timers stop. But what freezes every
+        guest is a test's fault, so the second time it fails what is left.
+        """
+        self._patience = BOOT_PATIENCE
+        self._reports.clear()
         try:
             for event in guest.events(command, lambda: self._patience):
                 self.take(event)
+        except FrozenError as error:
+            how = f"{error}\n{guest.processors()}\n{_CONSOLE}\n{guest.tail()}"
+            if self._unfinished and not self._froze:
+                self._froze = how
+                return how
+            self.fail(f"the second guest, too: {how}\n--- the first one ---\n{self._froze}")
         except GuestError as error:
             self.fail(str(error), guest.tail())
         else:
             self.fail("the guest finished without running this test", guest.tail())
+        return None
 
     def take(self, event: Event) -> None:
         kind = event["event"]
@@ -77,12 +102,13 @@ class GroupRun:
         if kind == "start":
             self._patience = self._group.limits.get(event["test"], IDLE_PATIENCE)
         elif kind == "report":
-            self._mailboxes[event["test"]].put(Report(event["report"]))
+            self._reports[event["test"]].append(Report(event["report"]))
             # The next phase of the same test has its whole limit too.
             self._patience = self._group.limits[event["test"]]
         elif kind == "done":
+            # Only now: a second guest would tell the first phases of a test again.
             del self._unfinished[event["test"]]
-            self._mailboxes[event["test"]].put(End())
+            self._deliver(event["test"], End())
         elif kind == "trouble":
             self._troubles.append(event["text"])
 
@@ -90,10 +116,15 @@ class GroupRun:
         """Give every test that has not come to its end this one."""
         text = "\n".join([f"guest {self._group.name.variable()}: {why}", *self._troubles])
         if tail:
-            text += f"\n--- the end of the guest's console ---\n{tail}"
+            text += f"\n{_CONSOLE}\n{tail}"
         for test in self._unfinished:
-            self._mailboxes[test].put(End(text))
+            self._deliver(test, End(text))
         self._unfinished.clear()
+
+    def _deliver(self, test: str, end: End) -> None:
+        for report in self._reports.pop(test, ()):
+            self._mailboxes[test].put(report)
+        self._mailboxes[test].put(end)
 
 
 class Schedule:
@@ -102,6 +133,8 @@ class Schedule:
     def __init__(self, groups: list[Group], command: Command) -> None:
         # A kernel that must be built takes longest by far, so its guests come first.
         self.groups = sorted(groups, key=lambda group: group.name.kernel != BUILT)
+        self.freezes: list[str] = []
+        """How guests froze that others were started for."""
         self._command = command
         self._mailboxes: dict[str, queue.Queue[Report | End]] = {
             test: queue.Queue() for group in groups for test in group.limits
@@ -134,22 +167,30 @@ class Schedule:
             topology = TOPOLOGIES[group.name.topology]
             machine = Machine(kernel, topology, use_kvm=kvm_works(kernel))
             with guest_slot(self._stopped) as free:
-                if free:
-                    self._follow(run, group, machine)
+                if not free:
+                    return
+                froze = self._follow(run, group, machine)
+                if froze is not None and not self._stopped.is_set():
+                    left = run.left
+                    text = f"guest {group.name.variable()} froze with {len(left.limits)} tests left"
+                    say(f"{text}: they get a fresh one, once")
+                    self.freezes.append(f"{text}: {froze}")
+                    self._follow(run, left, machine)
         # The thread's end is nobody's news: whatever goes wrong must reach the waiting tests.
         except BaseException as error:
             run.fail(f"could not be run: {type(error).__name__}: {error}")
             raise
 
-    def _follow(self, run: GroupRun, group: Group, machine: Machine) -> None:
+    def _follow(self, run: GroupRun, group: Group, machine: Machine) -> str | None:
         guest = Guest(machine)
         with self._lock:
             if not self._stopped.is_set():
                 self._guests.add(guest)
         try:
             if guest in self._guests:
-                run.follow(guest, self._command(group, guest.directory))
+                return run.follow(guest, self._command(group, guest.directory))
         finally:
             with self._lock:
                 self._guests.discard(guest)
             guest.discard()
+        return None

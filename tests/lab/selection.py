@@ -15,16 +15,18 @@ DEFAULT_LIMIT = 300.0
 
 @dataclass(frozen=True, order=True)
 class GuestName:
-    """One guest that tests run in: a kernel on a topology."""
+    """One guest that tests run in: a kernel on a topology. *own* names tests that share it with
+    no others."""
 
     kernel: str
     topology: str
+    own: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kernel}-{self.topology}"
+        return "-".join(filter(None, (self.kernel, self.topology, self.own)))
 
     def variable(self) -> str:
-        return f"{self.kernel}/{self.topology}"
+        return "/".join(filter(None, (self.kernel, self.topology, self.own)))
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,15 @@ class LabMark:
     """`@pytest.mark.lab(kernels=("6.1", "7.2"), topology="standard", limit=180)`.
 
     `guest=False` is for tests that need the lab but boot a guest of their own, from outside.
+    `own="name"` is for tests that leave their guest in a state that others could not stand: only
+    tests of the same name share it.
     """
 
     kernels: tuple[str, ...] | None = None
     topology: str = "standard"
     limit: float = DEFAULT_LIMIT
     guest: bool = True
+    own: str = ""
 
     def guests(self) -> list[GuestName]:
         topology = TOPOLOGIES.get(self.topology)
@@ -51,7 +56,7 @@ class LabMark:
                 raise pytest.UsageError(f"no kernel {kernel!r} in the lab: {', '.join(KERNELS)}")
             if kernel not in topology.kernels:
                 raise pytest.UsageError(f"topology {self.topology} does not suit {kernel}")
-        return [GuestName(kernel, self.topology) for kernel in kernels]
+        return [GuestName(kernel, self.topology, self.own) for kernel in kernels]
 
 
 def lab_mark(node: pytest.Item) -> LabMark | None:
@@ -70,4 +75,4 @@ def lab_mark(node: pytest.Item) -> LabMark | None:
 def guest_here() -> GuestName | None:
     """The guest that this process runs in, or nothing in an ordinary run."""
     value = os.environ.get(GUEST_VARIABLE)
-    return GuestName(*value.split("/", 1)) if value else None
+    return GuestName(*value.split("/", 2)) if value else None
