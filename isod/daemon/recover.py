@@ -3,26 +3,35 @@
 A lease that was handed over and whose hold came back goes on as if nothing had been. A row without
 its hold means that the owner went meanwhile (the service manager drops a hold that hangs up): its
 lease drains, which is no fault. A hold without a row belongs to a grant that nobody got.
+
+What cannot be read is never guessed: the devices that it names are put in quarantine, and if it
+names none, every device that sits on a vfio driver and that no readable row explains.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
-from isod.model.event import Recovered
-from isod.model.lease import State
+from isod.model.address import Address
+from isod.model.event import Quarantined, Recovered
+from isod.model.lease import Lease, State
+from isod.model.quarantine import QuarantineEntry
 
 from . import service
 from .holds import Holds
 from .service import Handed
+from .store import UnreadableRow
 from .world import World
 
 _ALIVE = frozenset({State.leased, State.reopening})
 
 
 def recover(world: World, holds: Holds, handed: Handed) -> None:
-    """Take the leases up again. Raises StoreError for rows that cannot be read."""
-    for lease in world.store.leases():
+    """Take the leases up again."""
+    leases, unreadable = world.store.leases()
+    _distrust(world, leases, unreadable)
+    for lease in leases:
         kept = handed.holds.pop(lease.id, [])
         goes_on = bool(kept) and lease.state in _ALIVE and lease.ending is None
         if goes_on:
@@ -44,3 +53,28 @@ def _discard(lease: str, kept: list[int]) -> None:
         os.close(descriptor)
     if kept:
         service.discard_hold(lease)
+
+
+def _distrust(world: World, leases: Sequence[Lease], unreadable: Sequence[UnreadableRow]) -> None:
+    """Quarantine what unreadable records may be about, then believe these no more."""
+    explained = {device.address for lease in leases for device in lease.devices}
+    if world.store.damage is not None:
+        world.journal.record("daemon", f"the leases cannot be read: {world.store.damage}")
+        _quarantine(world, _on_vfio(world) - explained, "the leases could not be read at a start")
+    for row in unreadable:
+        world.journal.record("daemon", f"lease {row.name} cannot be read: {row.why}")
+        devices = frozenset(a for a in world.snapshot.devices if a.name in row.body)
+        why = f"the record of lease {row.name} could not be read"
+        _quarantine(world, (devices or _on_vfio(world)) - explained, why)
+        world.store.set_aside(row)
+
+
+def _on_vfio(world: World) -> frozenset[Address]:
+    return frozenset(d.address for d in world.snapshot.devices.values() if d.on_vfio)
+
+
+def _quarantine(world: World, addresses: frozenset[Address], why: str) -> None:
+    for address in sorted(addresses - world.ledger.quarantined.keys()):
+        device = world.snapshot.devices[address]
+        entry = QuarantineEntry(address, why, device.vendor, device.product)
+        world.apply(Quarantined(entry))

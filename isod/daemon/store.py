@@ -7,13 +7,15 @@ here takes microseconds and may run on the event loop. Quarantine has a database
 
 from __future__ import annotations
 
+import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from isod.model.lease import Lease
 
-from .database import StoreError, open_database
+from .database import StoreError, UnreadableError, open_database, set_aside
 from .quarantine_store import QuarantineStore
 
 __all__ = ["Store", "StoreError"]
@@ -24,21 +26,29 @@ _BY_GROUP = 1  # had a table of quarantined groups, which is kept until its rows
 _EVENTS_PER_RUN = 1_000_000_000
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """A lease's row that cannot be read: its id, its text, and what is wrong with it."""
+
+    name: str
+    body: str
+    why: str
+
+
 class Store:
     """Leases by id, and the next lease number. ``quarantine`` is kept in ``lasting``, a folder
-    that outlives a reboot; without one it lies beside the leases."""
+    that outlives a reboot; without one it lies beside the leases. ``damage`` says that the leases
+    could not be read at all, and where their file is now."""
 
     def __init__(self, folder: Path, lasting: Path | None = None) -> None:
         """Open or make the databases. Raises StoreError."""
-        self._db = open_database(
-            folder / "ledger.sqlite",
-            {_BY_GROUP, _VERSION},
-            _VERSION,
-            "CREATE TABLE IF NOT EXISTS lease (id TEXT PRIMARY KEY, body TEXT NOT NULL);"
-            "CREATE TABLE IF NOT EXISTS quarantine (grp INTEGER PRIMARY KEY, why TEXT);"
-            "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER);",
-            flushed=False,
-        )
+        path = folder / "ledger.sqlite"
+        self.damage: str | None = None
+        try:
+            self._db = _open(path)
+        except UnreadableError as error:
+            self.damage = f"{error}; it is {set_aside(path)} now"
+            self._db = _open(path)
         try:
             self.quarantine = QuarantineStore(lasting or folder)
         except StoreError:
@@ -72,16 +82,26 @@ class Store:
     def forget(self, lease: str) -> None:
         self._db.execute("DELETE FROM lease WHERE id = ?", (lease,))
 
-    def leases(self) -> tuple[Lease, ...]:
-        """All rows. Raises StoreError for one that cannot be read: nobody may guess then."""
+    def leases(self) -> tuple[tuple[Lease, ...], tuple[UnreadableRow, ...]]:
+        """All rows: the leases, and what cannot be read, of which nothing may be guessed."""
         rows = self._db.execute("SELECT id, body FROM lease ORDER BY rowid").fetchall()
         found: list[Lease] = []
+        unreadable: list[UnreadableRow] = []
         for name, body in rows:
             try:
-                found.append(_LEASE.validate_json(body))
-            except ValidationError as error:
-                raise StoreError(f"lease {name}: row is corrupt: {error}") from error
-        return tuple(found)
+                lease = _LEASE.validate_json(body)
+                if lease.id != name:
+                    raise ValueError(f"it is the row of {lease.id}")
+                found.append(lease)
+            except (ValidationError, ValueError) as error:
+                text = body if isinstance(body, str) else repr(body)
+                unreadable.append(UnreadableRow(str(name), text, _first_line(error)))
+        return tuple(found), tuple(unreadable)
+
+    def set_aside(self, row: UnreadableRow) -> None:
+        """Keep a row that cannot be read for whoever wants to look, and believe it no more."""
+        self._db.execute("INSERT INTO unreadable VALUES (?, ?, ?)", (row.name, row.body, row.why))
+        self._db.execute("DELETE FROM lease WHERE id = ?", (row.name,))
 
     def groups_quarantined(self) -> dict[int, str]:
         """What a former version put in quarantine, by IOMMU group: why."""
@@ -94,3 +114,20 @@ class Store:
     def close(self) -> None:
         self.quarantine.close()
         self._db.close()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    return open_database(
+        path,
+        {_BY_GROUP, _VERSION},
+        _VERSION,
+        "CREATE TABLE IF NOT EXISTS lease (id TEXT PRIMARY KEY, body TEXT NOT NULL);"
+        "CREATE TABLE IF NOT EXISTS quarantine (grp INTEGER PRIMARY KEY, why TEXT);"
+        "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER);"
+        "CREATE TABLE IF NOT EXISTS unreadable (id TEXT, body TEXT, why TEXT);",
+        flushed=False,
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

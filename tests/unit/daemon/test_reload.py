@@ -100,5 +100,5 @@ async def test_a_lease_keeps_the_terms_that_it_was_granted_with(daemon: Daemon) 
     daemon.write(RULE.replace("NAME", "one") + '[rule.terms]\nscrub = "off"\n')
     await daemon.admin.reload_policy()
     assert daemon.world.ledger.leases["L1"].terms.scrub == "require"
-    [kept] = daemon.store.leases()
+    [kept], _ = daemon.store.leases()
     assert kept.terms == lease.terms

@@ -65,7 +65,7 @@ def test_rows_survive_a_daemon_that_never_closed(tmp_path: Path) -> None:
     first._db.close()
     first.quarantine._db.close()
     second = Store(tmp_path)
-    assert second.leases() == (LEASE,)
+    assert second.leases() == ((LEASE,), ())
     assert second.next_number() == number + 1
     second.close()
 
@@ -75,9 +75,9 @@ def test_a_row_is_replaced_and_forgotten(tmp_path: Path) -> None:
     store.remember(LEASE)
     later = replace(LEASE, state=State.draining)
     store.remember(later)
-    assert store.leases() == (later,)
+    assert store.leases() == ((later,), ())
     store.forget(LEASE.id)
-    assert store.leases() == ()
+    assert store.leases() == ((), ())
     store.close()
 
 
@@ -89,20 +89,52 @@ def test_a_second_daemon_is_kept_out(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_corrupt_row_is_an_error_and_not_a_guess(tmp_path: Path) -> None:
+def test_a_corrupt_row_is_told_and_not_guessed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.remember(LEASE)
+    store.remember(replace(LEASE, id="L2"))
+    store.close()
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as database:
+        database.execute("UPDATE lease SET body = '{}' WHERE id = 'L1'")
+    database.close()
+    store = Store(tmp_path)
+    leases, [row] = store.leases()
+    assert [lease.id for lease in leases] == ["L2"]
+    assert (row.name, row.body) == ("L1", "{}")
+    store.set_aside(row)
+    assert store.leases() == (leases, ())
+    store.close()
+
+
+def test_a_row_under_another_name_is_corrupt(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.remember(LEASE)
     store.close()
     with sqlite3.connect(tmp_path / "ledger.sqlite") as database:
-        database.execute("UPDATE lease SET body = '{}'")
+        database.execute("UPDATE lease SET id = 'L7'")
     database.close()
     store = Store(tmp_path)
-    with pytest.raises(StoreError, match="L1"):
-        store.leases()
+    leases, [row] = store.leases()
+    assert not leases
+    assert row.why == "it is the row of L1"
     store.close()
 
 
-def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "ledger.sqlite").write_bytes(b"not a database, certainly" * 100)
-    with pytest.raises(StoreError):
-        Store(tmp_path)
+@pytest.mark.parametrize("damage", ["no database", "torn"])
+def test_a_damaged_file_is_kept_and_told(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "ledger.sqlite"
+    if damage == "torn":
+        store = Store(tmp_path)
+        for number in range(1, 200):
+            store.remember(replace(LEASE, id=f"L{number}"))
+        store.close()
+        whole = path.read_bytes()
+        path.write_bytes(whole[:8192] + b"\xff" * (len(whole) - 8192))
+    else:
+        path.write_bytes(b"not a database, certainly" * 100)
+    store = Store(tmp_path)
+    assert store.damage is not None
+    assert "ledger.sqlite.unreadable-1" in store.damage
+    assert store.leases() == ((), ())
+    store.close()
+    assert (tmp_path / "ledger.sqlite.unreadable-1").exists()
