@@ -10,6 +10,7 @@ from isod import __version__
 
 from .command.admin import admin, quarantine
 from .command.call import call
+from .command.capture import capture
 from .command.execute import execute
 from .command.explain import explain
 from .command.lease import acquire, leases, release
@@ -49,7 +50,7 @@ def isoctl(context: click.Context, socket: Path | None) -> None:
 
 _COMMANDS = (list_devices, show_device, explain, acquire, release, leases, call, execute)
 _FOR_ROOT = (admin, quarantine)
-_WITHOUT_DAEMON = (policy, log)
+_WITHOUT_DAEMON = (policy, capture, log)
 
 for _command in (*_COMMANDS, *_FOR_ROOT, *_WITHOUT_DAEMON):
     isoctl.add_command(_command)

@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from isod import __version__
-from isod.daemon.serve import Settings, serve
+from isod.daemon.serve import Settings, serve, simulated_home
 from isod.daemon.store import StoreError
 from isod.daemon.surveying import run_survey
 from isod.policy.folder import FOLDERS
@@ -25,15 +25,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0 stopped or written, 1 could not run, 2 usage,
     3 a survey that may not read past the first 64 bytes."""
     options = _parser().parse_args(arguments)
-    if options.command == "survey":
-        home = options.simulate or RUN
-        return run_survey(options.simulate, options.output or home / "survey", as_json=options.json)
-    return _serve(options)
-
-
-def _serve(options: argparse.Namespace) -> int:
-    simulate: Path | None = options.simulate
+    try:
+        simulate = simulated_home(options.simulate) if options.simulate else None
+    except OSError as error:
+        print(f"isod: {error}", file=sys.stderr)
+        return 1
     home = simulate or RUN
+    if options.command == "survey":
+        return run_survey(simulate, options.output or home / "survey", as_json=options.json)
+    return _serve(options, simulate, home)
+
+
+def _serve(options: argparse.Namespace, simulate: Path | None, home: Path) -> int:
     path = options.socket or home / "isod.sock"
     settings = Settings(
         socket=path,
@@ -78,8 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--simulate",
         type=Path,
-        metavar="DIR",
-        help="serve the simulated host in DIR (made if DIR is empty); needs no root",
+        metavar="DIR|CAPTURE",
+        help="serve the simulated host in DIR (made if DIR is empty), or one as it was captured "
+        "by isoctl capture (in CAPTURE.host beside it); needs no root",
     )
     command.add_argument(
         "--socket", type=Path, metavar="PATH", help="listen here (default: /run/isod/isod.sock)"

@@ -67,6 +67,24 @@ async def serve(settings: Settings, *, ready: trio.Event | None = None) -> None:
         store.close()
 
 
+def simulated_home(place: Path) -> Path:
+    """The directory of a simulated host. That of a capture lies beside it, and is made of it the
+    first time. Raises OSError."""
+    from isod.kernel.capture_file import CaptureError, is_capture  # noqa: PLC0415 - as below
+    from isod.kernel.simulated.build import is_host  # noqa: PLC0415
+    from isod.kernel.simulated.captured import load_capture  # noqa: PLC0415
+
+    if not is_capture(place):
+        return place
+    home = place.with_name(f"{place.name}.host")
+    if not is_host(home):
+        try:
+            load_capture(place, home)
+        except CaptureError as error:
+            raise OSError(str(error)) from error
+    return home
+
+
 def _kernel(settings: Settings) -> Kernel:
     """The one place that knows which kernel lives behind the port."""
     if settings.simulate is not None:

@@ -8,10 +8,12 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from isod.kernel.capture_file import CaptureError, is_capture
 from isod.kernel.linux import LinuxKernel
 from isod.kernel.port import Kernel
 from isod.kernel.simulated import open_host
 from isod.kernel.simulated.build import build, is_host
+from isod.kernel.simulated.captured import load_capture
 from isod.kernel.simulated.hosts import HOSTS
 from isod.kernel.simulated.servers import SERVERS
 from isod.model.critical import CriticalFacts
@@ -57,6 +59,11 @@ def _kernel(name: str, base: Path) -> Iterator[Kernel]:
             build(place, known)
         elif is_host(base / name):
             place = base / name
+        elif is_capture(base / name):
+            try:
+                load_capture(base / name, place)
+            except (CaptureError, OSError) as error:
+                raise NoHostError(f"{name}: {error}") from error
         else:
             raise NoHostError(f"{name}: holds no host")
         yield open_host(place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from isod.core.judge import Bench, judge
+from isod.core.judge import Bench, Judged, judge
 from isod.core.ledger import Ledger
 from isod.core.reset_set import ResetSets
 from isod.model.address import Address, BadAddressError
@@ -56,9 +56,8 @@ class Trial:
 
     def ask(self, peer: Peer, request: Acquire) -> Verdict:
         """What this peer would be told now."""
-        owner = Owner(peer.uid, peer.pid, 0, peer.unit, cgroup=peer.cgroup)
         try:
-            judged = judge(self._bench, peer, request, owner, lambda: (0, 0))
+            judged = self.judge(peer, request)
         except RefusedError as error:
             refusal = error.refusal
             return Verdict(reason=refusal.reason.name, message=refusal.message)
@@ -69,6 +68,11 @@ class Trial:
             along=tuple(sorted(one.address for one in plan.devices if one.why != "requested")),
             warnings=plan.warnings,
         )
+
+    def judge(self, peer: Peer, request: Acquire) -> Judged:
+        """The whole judgement, with its plan. Raises RefusedError."""
+        owner = Owner(peer.uid, peer.pid, 0, peer.unit, cgroup=peer.cgroup)
+        return judge(self._bench, peer, request, owner, lambda: (0, 0))
 
     def run(self, cases: Sequence[Case]) -> tuple[Tried, ...]:
         """Try every case."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from .cases.binding import BindingCases
+from .cases.capturing import CapturingCases
 from .cases.fencing import FencingCases
 from .cases.granting import LimitCases, NodesCases
 from .cases.handing import HandingCases
@@ -34,6 +35,10 @@ def host(guest: Guest) -> Iterator[LinuxHostUnderTest]:
 
 
 class TestScanning(ScanningCases):
+    pass
+
+
+class TestCapturing(CapturingCases):
     pass
 
 

@@ -11,6 +11,7 @@ import pytest
 from isod.kernel.simulated.machine import Machine
 
 from .cases.binding import BindingCases
+from .cases.capturing import CapturingCases
 from .cases.fencing import FencingCases
 from .cases.granting import LimitCases, NodesCases
 from .cases.handing import HandingCases
@@ -29,6 +30,10 @@ def host(tmp_path: Path) -> Iterator[SimulatedHostUnderTest]:
 
 
 class TestScanning(ScanningCases):
+    pass
+
+
+class TestCapturing(CapturingCases):
     pass
 
 

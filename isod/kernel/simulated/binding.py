@@ -161,7 +161,7 @@ def vfio_register(host: Host, directory: Path) -> None:
     else:
         cdev = f"vfio{_free_index(host)}"
         (registered / cdev).mkdir(parents=True)
-    if host.machine.iommufd and not noiommu:
+    if host.machine.iommufd and host.machine.cdev and not noiommu:
         replace(registered / cdev / "dev", f"511:{cdev.removeprefix('vfio')}\n")
         replace(tree.cdevs / cdev, json.dumps({"device": name, "group": group}) + "\n")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from .config_space import config_bytes
 from .critical import need
 from .host import NotAHostError
+from .machine import Machine
 from .opens import CONTEXTS, make_place
 from .topology import FULL_MSI, Place, SimulatedHost, full
 from .tree import UNSET, Tree
@@ -34,19 +35,9 @@ def build(directory: Path, host: SimulatedHost) -> None:
     if any(path.exists() for path in (tree.root / "sys", tree.dev, tree.opens)):
         raise NotAHostError(f"{directory} holds something already")
     machine = host.complete_machine()
-    for place in (tree.devices, tree.drivers, tree.slots, tree.groups, tree.cdevs, tree.journal):
+    for place in (tree.devices, tree.drivers, tree.slots, tree.groups):
         place.mkdir(parents=True)
-    for place in (tree.pending, tree.gone, tree.limits, tree.acl, tree.faults):
-        place.mkdir()
-    for shared in (tree.opens, tree.opens / CONTEXTS):
-        make_place(shared)
-    for empty in (tree.lock, tree.resets, tree.journal / "events"):
-        empty.touch()
-    tree.resets.chmod(0o666)
-    if machine.iommufd:
-        (tree.dev / "iommu").touch()
-    if machine.container:
-        (tree.vfio / "vfio").touch()
+    furnish(tree, machine)
     for name in machine.drivers:
         (tree.drivers / name).mkdir()
     _write_groups(tree, host)
@@ -60,6 +51,23 @@ def build(directory: Path, host: SimulatedHost) -> None:
             need(directory, full(device), kind, words)
     # Last, since it is what makes the directory a host.
     machine.save(tree.machine)
+
+
+def furnish(tree: Tree, machine: Machine) -> None:
+    """Make all that a host has beside its sysfs: nodes, and what its kernel keeps in memory."""
+    for place in (tree.cdevs, tree.journal):
+        place.mkdir(parents=True)
+    for place in (tree.pending, tree.gone, tree.limits, tree.acl, tree.faults):
+        place.mkdir()
+    for shared in (tree.opens, tree.opens / CONTEXTS):
+        make_place(shared)
+    for empty in (tree.lock, tree.resets, tree.journal / "events"):
+        empty.touch()
+    tree.resets.chmod(0o666)
+    if machine.iommufd:
+        (tree.dev / "iommu").touch()
+    if machine.container:
+        (tree.vfio / "vfio").touch()
 
 
 def _write_groups(tree: Tree, host: SimulatedHost) -> None:

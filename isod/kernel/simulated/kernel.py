@@ -67,7 +67,7 @@ class SimulatedKernel:
         machine = self._host.machine
         return Features(
             iommufd=machine.iommufd,
-            cdev=machine.iommufd,
+            cdev=machine.iommufd and machine.cdev,
             container=machine.container,
             noiommu=machine.noiommu,
             kernel=machine.kernel,

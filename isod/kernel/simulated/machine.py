@@ -30,13 +30,15 @@ class Driver:
 class Machine:
     """A machine and its kernel.
 
-    ``drivers`` are probed in their order. ``slot_resets`` are buses ("0000:01") or slots
-    ("0000:01:00") that a hot-plug slot can reset; ``failing_resets`` are buses whose hot reset
-    ends with ENOTTY after having really reset, ``no_bus_reset`` devices that forbid it.
+    ``cdev``: beside IOMMUFD, devices have nodes of their own. ``drivers`` are probed in their
+    order. ``slot_resets`` are buses ("0000:01") or slots ("0000:01:00") that a hot-plug slot can
+    reset; ``failing_resets`` are buses whose hot reset ends with ENOTTY after having really reset,
+    ``no_bus_reset`` devices that forbid it.
     """
 
     kernel: str = "7.2.0-simulated"
     iommufd: bool = True
+    cdev: bool = True
     container: bool = True
     noiommu: bool = False
     isolated_msi: bool = True

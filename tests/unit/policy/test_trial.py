@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from isod.kernel.capture import capture_host
+from isod.kernel.capture_file import write_tar
+from isod.kernel.simulated.build import build
+from isod.kernel.simulated.kernel import SimulatedKernel
+from isod.kernel.simulated.servers import FORWARDER
 from isod.model.critical import CriticalFacts, CriticalUse
 from isod.model.policy import Policy
 from isod.policy.cases import read_cases
@@ -75,3 +81,13 @@ def test_hosts_are_looked_at_and_left_as_they_are(tmp_path: Path) -> None:
     with pytest.raises(NoHostError):
         see_host(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_captured_host_is_looked_at_as_well(tmp_path: Path) -> None:
+    build(tmp_path / "host", FORWARDER)
+    with closing(SimulatedKernel(tmp_path / "host")) as kernel:
+        write_tar(tmp_path / "far.tar", capture_host(kernel, tmp_path / "host"))
+    seen, far = see_host("host", tmp_path), see_host("far.tar", tmp_path)
+    assert seen.snapshot.devices.keys() == far.snapshot.devices.keys()
+    assert seen.facts.uses.keys() == far.facts.uses.keys()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["far.tar", "host"]
