@@ -16,6 +16,7 @@ from isod.model.host import Device, Features, Group, HostSnapshot
 from .overrides import OverrideReader, plain_reader
 from .scan_device import NOIOMMU_GROUP, Surroundings, read_other_device, read_pci_device
 from .scan_group import groups_directory, scan_group, scan_groups
+from .scan_numa import scan_distances
 from .tree import PCI_NAME, Directory, UnreadableError, names_in
 
 __all__ = ["pci_directory", "scan_device", "scan_group", "scan_host"]
@@ -32,7 +33,8 @@ def scan_host(
     features: Features,
     overrides: OverrideReader | None = None,
 ) -> HostSnapshot:
-    """Read every PCI device, every IOMMU group and the groups' members on other buses."""
+    """Read every PCI device, every IOMMU group with its members on other buses, and the distances
+    of the NUMA nodes."""
     groups = scan_groups(root)
     around = Surroundings(_slots(root), _hotplug_ports(root), _noiommu_groups(groups.values()))
     names = [name for name in names_in(pci_directory(root)) if PCI_NAME.fullmatch(name)]
@@ -44,7 +46,13 @@ def scan_host(
                 other = _scan_other(root, address, group.number)
                 if other is not None:
                     devices[address] = other
-    return HostSnapshot(sequence, MappingProxyType(devices), MappingProxyType(groups), features)
+    return HostSnapshot(
+        sequence,
+        MappingProxyType(devices),
+        MappingProxyType(groups),
+        features,
+        scan_distances(root),
+    )
 
 
 def scan_device(

@@ -139,13 +139,16 @@ class Features:
 
 @dataclass(frozen=True, slots=True)
 class HostSnapshot:
-    """One consistent picture of the host. ``sequence`` grows with every change. ``survey`` is what
-    was found in config space at some time before; ask ``surveyed``."""
+    """One consistent picture of the host. ``sequence`` grows with every change. ``distances`` are
+    those between NUMA nodes, in the firmware's measure (10: the same node); nodes of which the
+    kernel says nothing are not in it. ``survey`` is what was found in config space at some time
+    before; ask ``surveyed``."""
 
     sequence: int = 0
     devices: Mapping[Address, Device] = field(default_factory=lambda: MappingProxyType({}))
     groups: Mapping[int, Group] = field(default_factory=lambda: MappingProxyType({}))
     features: Features = Features()
+    distances: Mapping[int, Mapping[int, int]] = field(default_factory=lambda: MappingProxyType({}))
     survey: Mapping[Address, SurveyedFunction] = field(default_factory=lambda: MappingProxyType({}))
 
     def surveyed(self, address: Address) -> SurveyedFunction | None:
