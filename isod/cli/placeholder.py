@@ -41,9 +41,11 @@ class Placeholder:
         return "group" if self.word in {"container", "group"} else None
 
 
-def find_placeholders(arguments: Iterable[str], devices: Sequence[Address]) -> list[Placeholder]:
-    """All placeholders of a command that asks for these devices; PlaceholderError if one can
-    never be filled."""
+def find_placeholders(
+    arguments: Iterable[str], devices: Sequence[Address | None]
+) -> list[Placeholder]:
+    """All placeholders of a command that asks for these devices, None for one that is still to be
+    chosen; PlaceholderError if one can never be filled."""
     found: list[Placeholder] = []
 
     def remember(placeholder: Placeholder) -> str:
@@ -65,7 +67,7 @@ def implied_hand_over(placeholders: Iterable[Placeholder]) -> HandOver | None:
 
 
 def fill_placeholders(
-    arguments: Iterable[str], devices: Sequence[Address], files: HandedFiles
+    arguments: Iterable[str], devices: Sequence[Address | None], files: HandedFiles
 ) -> list[str]:
     """The arguments with fd numbers in the placeholders' places."""
 
@@ -76,7 +78,7 @@ def fill_placeholders(
 
 
 def _substitute(
-    argument: str, devices: Sequence[Address], replacement: Callable[[Placeholder], str]
+    argument: str, devices: Sequence[Address | None], replacement: Callable[[Placeholder], str]
 ) -> str:
     def replace(match: re.Match[str]) -> str:
         literal, _, _, word, text = match.groups()
@@ -87,7 +89,9 @@ def _substitute(
     return _ESCAPED_OR_NOT.sub(replace, argument)
 
 
-def _parse(written: str, word: str, text: str | None, devices: Sequence[Address]) -> Placeholder:
+def _parse(
+    written: str, word: str, text: str | None, devices: Sequence[Address | None]
+) -> Placeholder:
     if word not in WORDS:
         known = ", ".join(f"{{{known}}}" for known in WORDS)
         raise PlaceholderError(
@@ -122,7 +126,7 @@ def _by_position(written: str, word: str, text: str | None, devices: int) -> Pla
     return Placeholder(word, position=int(text))
 
 
-def _number(placeholder: Placeholder, devices: Sequence[Address], files: HandedFiles) -> int:
+def _number(placeholder: Placeholder, devices: Sequence[Address | None], files: HandedFiles) -> int:
     number: int | None
     match placeholder.word:
         case "hold":
@@ -137,7 +141,7 @@ def _number(placeholder: Placeholder, devices: Sequence[Address], files: HandedF
             number = groups[position] if position < len(groups) else None
         case _:
             address = placeholder.address or devices[placeholder.position or 0]
-            number = files.devices.get(address)
+            number = None if address is None else files.devices.get(address)
     if number is None:
         raise PlaceholderError(f"the lease came without a file for {{{placeholder.word}}}")
     return number

@@ -22,13 +22,15 @@ class QemuError(ValueError):
 
 
 def qemu_hand_over(
-    devices: Sequence[Address], wish: HandOver | None, offered: Collection[HandOver]
+    devices: Sequence[Address | None], wish: HandOver | None, offered: Collection[HandOver]
 ) -> HandOver:
-    """Choose the hand-over: the wish, else iommufd where isod offers it, else nodes."""
-    for address in devices:
+    """Choose the hand-over: the wish, else iommufd where isod offers it, else nodes. None stands
+    for a device that is still to be chosen out of a pool."""
+    known = [address for address in devices if address is not None]
+    for address in known:
         if address.bus not in {"pci", "mdev"}:
             raise QemuError(f"{address}: --qemu knows PCI devices and mdevs only")
-    mediated = [address for address in devices if address.bus == "mdev"]
+    mediated = [address for address in known if address.bus == "mdev"]
     if wish == "group":
         raise QemuError("QEMU takes no group fds; use --hand-over iommufd or nodes")
     if wish == "iommufd" and mediated:

@@ -124,6 +124,8 @@ class Client:
     ) -> Lease:
         """Get devices: whole groups or nothing. The lease owns the fds; use it in ``with``.
 
+        ``pool:NAME`` is one out of a pool, ``pool:NAME:2`` are two; which they are the lease says.
+
         ``reset`` "whole-set" takes everything that a hot reset would hit, too. ``wait`` is how
         many seconds to wait for groups that others have, in fair order.
 

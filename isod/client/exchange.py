@@ -33,7 +33,7 @@ PAGE_ITEMS = 100
 T = TypeVar("T")
 Model = TypeVar("Model", bound=BaseModel)
 PageModel = TypeVar("PageModel", reply.DevicePage, reply.GroupPage, reply.LeasePage)
-Wanted = Address | str | request.WantedDevice
+Wanted = Address | str | request.WantedDevice | request.WantedPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +141,10 @@ def reopen(identity: str, secret: str) -> Exchange[Grant]:
     return _granted((yield Question("lease.open", asked)))
 
 
-def _wanted(one: Wanted) -> request.WantedDevice:
-    if isinstance(one, request.WantedDevice):
-        return one
-    return request.WantedDevice(address=_address(one))
+def _wanted(one: Wanted) -> request.WantedDevice | request.WantedPool:
+    if isinstance(one, str):
+        return request.parse_wanted(one)
+    return request.WantedDevice(address=one) if isinstance(one, Address) else one
 
 
 def _address(one: Address | str) -> Address:

@@ -2,29 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import MappingProxyType
 
+from isod.model.address import Address
+from isod.model.critical import CriticalFacts
 from isod.model.host import Device, Group, HostSnapshot
-from isod.model.lease import State
+from isod.model.lease import Owner, State
 from isod.model.peer import Peer
 from isod.model.policy import Policy
 from isod.model.reason import Reason, RefusedError
 from isod.model.request import Acquire
 
 from .decide import Decision, decide
+from .domain import Domains, check_domain
+from .guard import check_guard
+from .isolation import Isolation
 from .ledger import Ledger
+from .plan import Plan, plan_grant
+from .pool import Choosing
+from .queue import Wants
 from .quota import check_quota
+from .reset_set import ResetSets
 from .view import hand_overs, holder
+
+_NOBODY = Owner(uid=0, pid=0, started=0)
+_NOT_LOOKED = CriticalFacts(unread="not looked up yet")
 
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """A request that may be granted as soon as its groups are free."""
+    """A request that may be granted as soon as its groups are free. ``pools`` says which of the
+    devices came out of which pool."""
 
     requested: tuple[Device, ...]
     groups: tuple[Group, ...]
     decision: Decision
+    pools: Mapping[Address, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """All that a judgement is made from: the same picture gives the same judgement. ``facts`` are
+    what the host needs. ``kept`` are groups that others wait for, who came before. ``isolation`` is
+    that of policy and snapshot, worked out here unless the caller has it already."""
+
+    policy: Policy
+    sets: ResetSets
+    ledger: Ledger
+    facts: CriticalFacts = _NOT_LOOKED
+    kept: frozenset[int] = frozenset()
+    isolation: Isolation | None = None
+
+    @property
+    def snapshot(self) -> HostSnapshot:
+        return self.sets.snapshot
 
 
 def consider(
@@ -39,17 +73,117 @@ def consider(
     Whether the groups are free is asked next, of ``check_free``: the policy comes before the
     ledger, so that whoever may not have a device does not learn who has it.
     """
-    requested = _requested(snapshot, request)
-    decision = decide(policy, snapshot, peer, request, requested, hand_overs(snapshot.features))
-    _check_known(snapshot, decision.groups)
-    check_quota(ledger.leases.values(), peer, decision.rules, policy.limits)
-    return Considered(requested, decision.groups, decision)
+    return consider_in(Bench(policy, ResetSets(snapshot), ledger), peer, request)
 
 
-def _requested(snapshot: HostSnapshot, request: Acquire) -> tuple[Device, ...]:
-    """The devices asked for, each known, present as the asker knew it, and isolated."""
+def consider_in(bench: Bench, peer: Peer, request: Acquire, *, if_free: bool = False) -> Considered:
+    """Choose out of pools what can be had now, then as ``consider``. Raises RefusedError.
+
+    ``if_free``: as if nobody had or wanted anything, to learn whether waiting makes sense.
+    """
+    named = _named(bench.snapshot, request)
+    if not request.pools:
+        return _weigh(bench, peer, request, named)
+    if named:
+        _weigh(bench, peer, request, named)  # what is wrong with these is not the pool's fault
+    choosing = _choosing(bench, peer, request, if_free=if_free)
+    chosen = choosing.choose(request, named)
+    pools = {one.device.address: one.pool for one in chosen if one.pool is not None}
+    devices = tuple(one.device for one in chosen)
+    return replace(_weigh(bench, peer, request, devices), pools=MappingProxyType(pools))
+
+
+def wants(bench: Bench, peer: Peer, request: Acquire) -> Wants:
+    """What a request that waits keeps from those behind it, and whether it can go now.
+
+    One that would be refused whatever becomes free can go, too: it is told so then.
+    """
+    try:
+        named = _named(bench.snapshot, request)
+    except RefusedError:
+        return Wants(frozenset(), ready=True)
+    try:
+        groups = consider_in(bench, peer, request).groups
+    except RefusedError as error:
+        if request.pools and error.refusal.reason.retry:
+            return Wants(_choosing(bench, peer, request).hopes(request, named))
+        groups = _groups_of(bench, named)
+    numbers = frozenset(group.number for group in groups)
+    return Wants(numbers, ready=all(map(_is_free(bench), numbers)))
+
+
+def _choosing(bench: Bench, peer: Peer, request: Acquire, *, if_free: bool = False) -> Choosing:
+    snapshot = bench.snapshot
+    isolation = bench.isolation or Isolation(snapshot, bench.policy)
+    bench = replace(bench, isolation=isolation)
+    domains = Domains(bench.sets)
+
+    def weigh(devices: Sequence[Device]) -> Sequence[Group]:
+        """Whatever a grant would be refused for, but that somebody has the groups: what happens to
+        the devices of a lease that ends is no reason not to wait for it."""
+        found = _judge(bench, peer, request, devices)
+        _check_known(snapshot, [g for g in found.groups if bench.ledger.owner_of(g.number) is None])
+        for group in found.groups:
+            _check_trusted(bench.ledger, group)
+        check_domain(domains, bench.ledger, peer, found.groups)
+        decision = found.decision
+        check_guard(bench.sets, bench.facts, devices, found.groups, decision.terms, decision.extras)
+        _plan(snapshot, request, found)
+        return found.groups
+
+    return Choosing(
+        policy=bench.policy,
+        snapshot=snapshot,
+        peer=peer,
+        groups_of=partial(_groups_of, bench),
+        weigh=weigh,
+        is_free=(lambda group: True) if if_free else _is_free(bench),
+    )
+
+
+def _is_free(bench: Bench) -> Callable[[int], bool]:
+    return lambda group: bench.ledger.owner_of(group) is None and group not in bench.kept
+
+
+def _plan(snapshot: HostSnapshot, request: Acquire, found: Considered) -> Plan:
+    """A plan for nobody: what the snapshot shows to be impossible shows in making it."""
+    return plan_grant(
+        snapshot, request, found.requested, found.groups, found.decision, _NOBODY, None
+    )
+
+
+def _groups_of(bench: Bench, devices: Sequence[Device]) -> tuple[Group, ...]:
+    isolation = bench.isolation or Isolation(bench.snapshot, bench.policy)
+    return isolation.groups_of([device.address for device in devices])
+
+
+def _weigh(bench: Bench, peer: Peer, request: Acquire, requested: Sequence[Device]) -> Considered:
+    found = _judge(bench, peer, request, requested)
+    _check_known(bench.snapshot, found.groups)
+    return found
+
+
+def _judge(bench: Bench, peer: Peer, request: Acquire, requested: Sequence[Device]) -> Considered:
+    """What the policy says, quotas included."""
+    policy, snapshot = bench.policy, bench.snapshot
+    decision = decide(
+        policy,
+        snapshot,
+        peer,
+        request,
+        requested,
+        hand_overs(snapshot.features),
+        bench.isolation,
+        bench.sets,
+    )
+    check_quota(bench.ledger.leases.values(), peer, decision.rules, policy.limits)
+    return Considered(tuple(requested), decision.groups, decision)
+
+
+def _named(snapshot: HostSnapshot, request: Acquire) -> tuple[Device, ...]:
+    """The devices asked for by address, each known, present as the asker knew it, and isolated."""
     devices: list[Device] = []
-    for wanted in request.devices:
+    for wanted in request.named:
         device = snapshot.devices.get(wanted.address)
         name = wanted.address.short
         if device is None:
@@ -91,18 +225,18 @@ def _check_known(snapshot: HostSnapshot, groups: Sequence[Group]) -> None:
                 )
 
 
+def check_queue(bench: Bench, groups: Sequence[Group]) -> None:
+    """Whoever came before and waits comes first. Raises RefusedError."""
+    contested = bench.kept.intersection(group.number for group in groups)
+    if contested:
+        numbers = ", ".join(map(str, sorted(contested)))
+        raise RefusedError(Reason.group_busy, f"others wait for group {numbers}")
+
+
 def check_free(ledger: Ledger, peer: Peer, groups: Sequence[Group]) -> None:
     """Raises RefusedError for a group that somebody has, or with a member in quarantine."""
     for group in groups:
-        for address in group.members:
-            entry = ledger.quarantined.get(address)
-            if entry is not None:
-                raise RefusedError(
-                    Reason.quarantined,
-                    f"{address.short} is quarantined: {entry.why}",
-                    hint=f"look at the reason, then: isoctl quarantine clear {address.short}",
-                    devices=[str(address)],
-                )
+        _check_trusted(ledger, group)
         lease = ledger.owner_of(group.number)
         if lease is None:
             continue
@@ -114,3 +248,15 @@ def check_free(ledger: Ledger, peer: Peer, groups: Sequence[Group]) -> None:
             devices=[str(address) for address in group.members],
             holder=shown.model_dump(exclude_none=True) if shown else None,
         )
+
+
+def _check_trusted(ledger: Ledger, group: Group) -> None:
+    for address in group.members:
+        entry = ledger.quarantined.get(address)
+        if entry is not None:
+            raise RefusedError(
+                Reason.quarantined,
+                f"{address.short} is quarantined: {entry.why}",
+                hint=f"look at the reason, then: isoctl quarantine clear {address.short}",
+                devices=[str(address)],
+            )

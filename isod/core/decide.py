@@ -108,8 +108,13 @@ def decide(
     request: Acquire,
     requested: Sequence[Device],
     offered: Sequence[HandOver],
+    isolation: Isolation | None = None,
+    sets: ResetSets | None = None,
 ) -> Decision:
-    """Decide about a request whose devices exist. Raises RefusedError."""
+    """Decide about a request whose devices exist. Raises RefusedError.
+
+    ``isolation`` and ``sets`` are worked out here unless the caller has them already.
+    """
     rules = [_allowing_rule(policy, peer, device) for device in requested]
     terms = merge([rule.terms for rule in rules])
     hand_over = _hand_over(request, terms, offered)
@@ -119,9 +124,9 @@ def decide(
             f"memlock of {request.memlock} bytes is more than the rule {rules[0].name} allows",
             term="memlock",
         )
-    extras = _extras(policy, snapshot, peer, request, requested, terms)
+    extras = _extras(policy, sets or ResetSets(snapshot), peer, request, requested, terms)
     wanted = {device.address for device in (*requested, *extras)}
-    groups = Isolation(snapshot, policy).groups_of(wanted)
+    groups = (isolation or Isolation(snapshot, policy)).groups_of(wanted)
     for group in groups:
         # A group that only a quirk brings along is parked, and its fd is not handed over.
         handed = not wanted.isdisjoint(group.members)
@@ -135,7 +140,7 @@ def decide(
 
 def _extras(
     policy: Policy,
-    snapshot: HostSnapshot,
+    sets: ResetSets,
     peer: Peer,
     request: Acquire,
     requested: Sequence[Device],
@@ -146,7 +151,7 @@ def _extras(
         raise RefusedError(Reason.terms, "the rule grants whole reset sets only", term="reset")
     if "whole-set" not in (request.reset, terms.reset):
         return ()
-    extras = pulled_in(ResetSets(snapshot), requested)
+    extras = pulled_in(sets, requested)
     for extra in extras:
         rule = first_match(policy, peer, extra)
         if rule is None and any(matches_what(what, extra, policy) for what in terms.may_take):

@@ -3,23 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from isod.model.address import Address
-from isod.model.critical import CriticalFacts
-from isod.model.host import Group
 from isod.model.lease import Owner
 from isod.model.peer import Peer
-from isod.model.policy import Policy
 from isod.model.request import Acquire
 
-from .consider import Considered, check_free, consider
+from .consider import Bench, Considered, check_free, check_queue, consider_in
 from .domain import Domains, check_domain
 from .guard import check_guard
-from .ledger import Ledger
 from .plan import Plan, plan_grant
-from .reset_set import ResetSets
+
+__all__ = ["Bench", "Judged", "guard", "judge"]
 
 Limit = tuple[int, int] | None
 
@@ -35,33 +32,20 @@ class Judged:
     domain: tuple[Address, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """All that a judgement is made from: the same picture gives the same judgement."""
-
-    policy: Policy
-    sets: ResetSets
-    ledger: Ledger
-    facts: CriticalFacts
-
-
 def judge(
     bench: Bench,
     peer: Peer,
     request: Acquire,
     owner: Owner,
     read_limit: Callable[[], Limit],
-    check_queue: Callable[[Sequence[Group]], None] | None = None,
 ) -> Judged:
     """Policy first, then who else waits for the groups or has them, then what the host needs.
 
     ``read_limit`` tells the owner's memlock limit, asked for only if the rule raises it. Raises
     RefusedError.
     """
-    snapshot = bench.sets.snapshot
-    considered = consider(bench.policy, snapshot, bench.ledger, peer, request)
-    if check_queue is not None:
-        check_queue(considered.groups)
+    considered = consider_in(bench, peer, request)
+    check_queue(bench, considered.groups)
     check_free(bench.ledger, peer, considered.groups)
     domains = Domains(bench.sets)
     check_domain(domains, bench.ledger, peer, considered.groups)
@@ -69,13 +53,14 @@ def judge(
     decision = considered.decision
     limit = read_limit() if decision.terms.memlock is not None else None
     plan = plan_grant(
-        snapshot,
+        bench.snapshot,
         request,
         considered.requested,
         considered.groups,
         decision,
         owner,
         limit,
+        considered.pools,
     )
     plan = replace(plan, warnings=(*plan.warnings, *warnings))
     return Judged(considered, plan, limit, domains.of(device.address for device in plan.devices))

@@ -5,8 +5,9 @@ The plan is a pure function of snapshot and decision: what ``explain`` shows is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from isod.model.address import Address
 from isod.model.host import VFIO_PCI, Device, Group, HostSnapshot, is_vfio_driver
@@ -32,6 +33,8 @@ from isod.model.step import (
 from .decide import Decision
 from .isolation import blocks_ownership, can_be_owned
 
+_NO_POOLS: Mapping[Address, str] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -51,8 +54,9 @@ def plan_grant(
     decision: Decision,
     owner: Owner,
     former_limit: tuple[int, int] | None,
+    pools: Mapping[Address, str] = _NO_POOLS,
 ) -> Plan:
-    """Plan a grant that the policy allowed.
+    """Plan a grant that the policy allowed. ``pools`` says which devices came out of which pool.
 
     ``former_limit`` is the owner's RLIMIT_MEMLOCK; None: its process cannot be named safely, so its
     limits are left alone, with a warning. Raises RefusedError for what the snapshot shows to be
@@ -91,6 +95,7 @@ def plan_grant(
                         group.number,
                         why.get(member.address, "sibling"),
                         rules.get(member.address),
+                        pools.get(member.address),
                         touched=bool(steps),
                     )
                 )
@@ -115,7 +120,7 @@ def plan_grant(
             warnings.append("memlock not raised: this kernel cannot name the peer's process safely")
         else:
             last.append(Limit(owner.pid, owner.started, limit, limit))
-    last.extend(_open_steps(request, hand_over, tuple(handed), devices, owner))
+    last.extend(_open_steps(request, hand_over, tuple(handed), requested, devices, owner))
     return Plan((*looks, *binds, *last), tuple(devices), names, tuple(warnings))
 
 
@@ -123,10 +128,11 @@ def _open_steps(
     request: Acquire,
     hand_over: str,
     names: tuple[GroupName, ...],
+    requested: Sequence[Device],
     devices: Sequence[LeaseDevice],
     owner: Owner,
 ) -> list[Step]:
-    wanted = tuple(item.address for item in request.devices)
+    wanted = tuple(device.address for device in requested)
     wanted += tuple(device.address for device in devices if device.why == "reset_set")
     if hand_over == "iommufd":
         return [OpenIommufd(wanted, iommufd=request.iommufd == "new")]
@@ -187,7 +193,7 @@ def _steps_for(member: Device, is_requested: bool) -> list[Step]:
 
 
 def _lease_device(
-    member: Device, group: int, why: Why, rule: str | None, *, touched: bool
+    member: Device, group: int, why: Why, rule: str | None, pool: str | None, *, touched: bool
 ) -> LeaseDevice:
     return LeaseDevice(
         address=member.address,
@@ -203,6 +209,7 @@ def _lease_device(
         rule=rule,
         vendor=member.vendor,
         product=member.product,
+        pool=pool,
     )
 
 

@@ -3,28 +3,41 @@
 A request that came later never takes a group that an earlier one waits for; what nobody before it
 waits for it may take. All groups of a request are taken at once or none, so nobody holds one
 thing while waiting for another, and there is no deadlock.
+
+What a request needs may change while it waits: a pool has other members free, another policy joins
+other groups. So the queue keeps the order alone and asks anew each time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Ticket = TypeVar("Ticket")
+Groups = frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What a waiting request keeps from those behind it; ``ready``: it could go now."""
+
+    groups: Groups
+    ready: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiter(Generic[Ticket]):
     ticket: Ticket
     uid: int
-    groups: frozenset[int]
 
 
 class Queue(Generic[Ticket]):
-    """Tickets in the order of their arrival, each with the groups that it needs."""
+    """Tickets in the order of their arrival. ``wants`` says what one wants, given the groups that
+    those before it want."""
 
-    def __init__(self) -> None:
+    def __init__(self, wants: Callable[[Ticket, Groups], Wants]) -> None:
+        self._wants = wants
         self._waiters: list[_Waiter[Ticket]] = []
 
     def __len__(self) -> int:
@@ -37,12 +50,15 @@ class Queue(Generic[Ticket]):
         """How many of this user wait."""
         return sum(waiter.uid == uid for waiter in self._waiters)
 
-    def wanted(self) -> frozenset[int]:
+    def wanted(self) -> Groups:
         """The groups that somebody waits for: a newcomer that needs one of them waits as well."""
-        return frozenset().union(*(waiter.groups for waiter in self._waiters))
+        wanted: Groups = frozenset()
+        for waiter in self._waiters:
+            wanted |= self._wants(waiter.ticket, wanted).groups
+        return wanted
 
-    def join(self, ticket: Ticket, uid: int, groups: frozenset[int]) -> None:
-        self._waiters.append(_Waiter(ticket, uid, groups))
+    def join(self, ticket: Ticket, uid: int) -> None:
+        self._waiters.append(_Waiter(ticket, uid))
 
     def leave(self, ticket: Ticket) -> bool:
         """Take a ticket out; False if it was not there any more."""
@@ -52,25 +68,19 @@ class Queue(Generic[Ticket]):
                 return True
         return False
 
-    def widen(self, together: Callable[[int], Iterable[int]]) -> None:
-        """Groups that were taken one by one go together now: who waits for one waits for all."""
-        self._waiters = [
-            replace(waiter, groups=frozenset(n for group in waiter.groups for n in together(group)))
-            for waiter in self._waiters
-        ]
+    def ready(self) -> Iterator[tuple[Ticket, Groups]]:
+        """Take out, in order, each ticket that can go, with the groups that those before it want.
 
-    def ready(self, is_free: Callable[[int], bool]) -> Iterator[Ticket]:
-        """Take out, in order, each ticket whose groups are free and wanted by nobody before it.
-
-        Asks ``is_free`` anew for each, so the caller may grant one before it asks for the next.
+        Asks anew for each, so the caller grants one before it asks for the next.
         """
-        reserved: set[int] = set()
+        wanted: Groups = frozenset()
         place = 0
         while place < len(self._waiters):
-            waiter = self._waiters[place]
-            if reserved.isdisjoint(waiter.groups) and all(map(is_free, waiter.groups)):
+            ticket = self._waiters[place].ticket
+            wants = self._wants(ticket, wanted)
+            if wants.ready:
                 del self._waiters[place]
-                yield waiter.ticket
+                yield ticket, wanted
             else:
                 place += 1
-            reserved |= waiter.groups
+                wanted |= wants.groups

@@ -203,6 +203,7 @@ def leased_device(device: LeaseDevice) -> LeasedDevice:
         why=device.why,
         parked=device.parked,
         cdev=device.cdev,
+        pool=device.pool,
     )
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from isod.core import view
-from isod.core.consider import consider
+from isod.core.consider import Bench, consider_in, wants
 from isod.core.explain import planned_steps
-from isod.core.judge import Bench, Judged, guard, judge
-from isod.core.queue import Queue
+from isod.core.judge import Judged, guard, judge
+from isod.core.queue import Queue, Wants
 from isod.core.reset_answer import granted_reset
 from isod.model import reply
 from isod.model.event import Granted
-from isod.model.host import Group
 from isod.model.lease import Lease
 from isod.model.reason import Reason, Refusal, RefusedError
 from isod.model.request import Acquire
@@ -60,9 +60,8 @@ class Grants:
         self._resets = resets
         self._outcomes = outcomes
         self._clock = clock
-        self._queue: Queue[_Ticket] = Queue()
+        self._queue: Queue[_Ticket] = Queue(self._wants)
         self._tickets: dict[Begun, _Ticket] = {}
-        self._queued_under = world.policy.number
         world.on_free = self._look_and_serve
 
     def acquire(self, who: Identity, params: Acquire) -> reply.AcquireResult | Begun:
@@ -123,25 +122,28 @@ class Grants:
 
     # --- the grant ------------------------------------------------------------------------------
 
-    def _judge(self, who: Identity, params: Acquire, *, its_turn: bool = False) -> Judged:
-        """What acquire runs and explain shows, from the same facts. ``its_turn``: it has queued."""
-        return judge(
-            self._bench(),
-            who.peer,
-            params,
-            who.owner,
-            who.memlock,
-            None if its_turn else self._check_queue,
+    def _judge(self, who: Identity, params: Acquire, kept: frozenset[int] | None = None) -> Judged:
+        """What acquire runs and explain shows, from the same facts. ``kept``: it has queued, and
+        these groups are for those before it; a newcomer comes after all that wait."""
+        bench = self._bench(self._queue.wanted() if kept is None else kept)
+        return judge(bench, who.peer, params, who.owner, who.memlock)
+
+    def _bench(self, kept: frozenset[int] = frozenset()) -> Bench:
+        """The present moment."""
+        world = self._world
+        return Bench(
+            world.policy,
+            self._resets.sets,
+            world.ledger,
+            self._needs.facts,
+            kept,
+            world.isolation,
         )
 
-    def _bench(self) -> Bench:
-        world = self._world
-        return Bench(world.policy, self._resets.sets, world.ledger, self._needs.facts)
-
     def _begin(
-        self, who: Identity, params: Acquire, begun: Begun, *, its_turn: bool = False
+        self, who: Identity, params: Acquire, begun: Begun, kept: frozenset[int] | None = None
     ) -> Begun:
-        judged = self._judge(who, params, its_turn=its_turn)
+        judged = self._judge(who, params, kept)
         decision, plan = judged.considered.decision, judged.plan
         lease = Lease(
             id=f"L{self._world.store.next_number()}",
@@ -168,7 +170,7 @@ class Grants:
 
         Its secret goes to whom it went before only: the same user in the same cgroup.
         """
-        if {wanted.address for wanted in params.devices} != set(lease.requested):
+        if not _asks_for(params, lease):
             raise RefusedError(
                 Reason.terms,
                 f"the key {params.key!r} belongs to lease {lease.id}, of other devices",
@@ -182,25 +184,21 @@ class Grants:
 
     # --- the queue ------------------------------------------------------------------------------
 
-    def _check_queue(self, groups: Sequence[Group]) -> None:
-        """Whoever came before and waits comes first."""
-        contested = _numbers(groups) & self._queue.wanted()
-        if contested:
-            numbers = ", ".join(map(str, sorted(contested)))
-            raise RefusedError(Reason.group_busy, f"others wait for group {numbers}")
-
     def _join(self, who: Identity, params: Acquire, busy: Refusal) -> Begun:
         """Queue behind the others. The policy is asked now, and again when it is their turn."""
         world, uid = self._world, who.peer.uid
-        considered = consider(world.policy, world.snapshot, world.ledger, who.peer, params)
-        guard(self._bench(), considered)
+        bench = self._bench()
+        guard(bench, consider_in(bench, who.peer, params, if_free=True))
         if self._queue.count(uid) >= world.policy.limits.waits_per_uid:
             raise RefusedError(Reason.quota, "you have as many requests waiting as one user may")
         ticket = _Ticket(who, params)
         ticket.begun.wait, ticket.begun.busy = params.wait, busy
         self._tickets[ticket.begun] = ticket
-        self._queue.join(ticket, uid, _numbers(considered.groups))
+        self._queue.join(ticket, uid)
         return ticket.begun
+
+    def _wants(self, ticket: _Ticket, kept: frozenset[int]) -> Wants:
+        return wants(self._bench(kept), ticket.who.peer, ticket.params)
 
     def _look_and_serve(self) -> None:
         """Something became free. Newcomers queue up meanwhile, so nobody overtakes."""
@@ -209,21 +207,20 @@ class Grants:
 
     def _serve_queue(self) -> None:
         """Whose turn it is begins."""
-        self._widen()
-        for ticket in self._queue.ready(lambda group: self._world.ledger.owner_of(group) is None):
+        for ticket, kept in self._queue.ready():
             del self._tickets[ticket.begun]
             try:
-                self._begin(ticket.who, ticket.params, ticket.begun, its_turn=True)
+                self._begin(ticket.who, ticket.params, ticket.begun, kept)
             except RefusedError as error:
                 ticket.begun.outcome.set(error.refusal)
 
-    def _widen(self) -> None:
-        """The quirks of a policy that was loaded meanwhile may join more groups."""
-        world = self._world
-        if self._queued_under != world.policy.number:
-            self._queued_under = world.policy.number
-            self._queue.widen(world.isolation.numbers)
 
-
-def _numbers(groups: Sequence[Group]) -> frozenset[int]:
-    return frozenset(group.number for group in groups)
+def _asks_for(params: Acquire, lease: Lease) -> bool:
+    """Whether a request is the one that got this lease: the same addresses, and as many out of
+    the same pools."""
+    addresses = {d.address for d in lease.devices if d.why == "requested" and d.pool is None}
+    pools = Counter(device.pool for device in lease.devices if device.pool is not None)
+    asked: Counter[str | None] = Counter()
+    for wish in params.pools:
+        asked[wish.pool] += wish.count
+    return {wanted.address for wanted in params.named} == addresses and asked == pools

@@ -53,7 +53,7 @@ class LeaseDevice:
     ``touched``: the plan binds or unbinds it, so a roll-back has to put it back; what sat on a vfio
     driver already is left alone until the client may have had it. ``resets_alone``: a scrub can
     reset it. ``bridge``: taken from a driver, never bound to vfio. ``rule``: what allowed a
-    requested device, whose quota it counts against.
+    requested device, whose quota it counts against. ``pool``: out of which it was chosen.
     """
 
     address: Address
@@ -70,6 +70,7 @@ class LeaseDevice:
     rule: str | None = None
     vendor: str = ""
     product: str = ""
+    pool: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,12 +140,16 @@ class GroupPage(Result):
 
 
 class LeasedDevice(Result):
+    """A device of a lease. ``pool`` is the one that it was chosen out of; None: it was asked for by
+    its address, or came along."""
+
     address: AddressText
     generation: int
     group: int
     why: Why
     parked: bool = False
     cdev: str | None = None
+    pool: str | None = None
 
 
 class LeaseOwner(Result):

@@ -5,15 +5,20 @@ Unknown members are refused, so that a misspelt wish is never ignored in silence
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     PlainSerializer,
     PlainValidator,
+    Tag,
+    ValidationError,
     WithJsonSchema,
+    model_validator,
 )
 
 from .address import Address
@@ -81,13 +86,48 @@ class WantedDevice(Params):
     generation: int | None = Field(default=None, ge=0)
 
 
+class WantedPool(Params):
+    """``count`` devices out of a pool of the policy, near to the NUMA node ``numa``, or else to
+    the other devices that are asked for."""
+
+    pool: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    count: int = Field(default=1, ge=1, le=LEASE_FDS)
+    numa: int | None = Field(default=None, ge=0, le=1 << 20)
+
+
+def parse_wanted(text: str) -> WantedDevice | WantedPool:
+    """Read an address, or ``pool:NAME``, or ``pool:NAME:COUNT``. Raises ValueError."""
+    if not text.startswith("pool:"):
+        return WantedDevice(address=Address.parse(text))
+    _, name, *rest = text.split(":")
+    if len(rest) > 1 or not all(word.isdecimal() and len(word) < 5 for word in rest):
+        raise ValueError(f"not a pool: {text[:80]!r}; write pool:NAME, or pool:NAME:COUNT")
+    try:
+        return WantedPool(pool=name, count=int(rest[0]) if rest else 1)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"not a pool: {text[:80]!r}: {first['msg'].lower()}") from None
+
+
+def _kind(item: object) -> str:
+    """Which of the two an item is meant to be, so that a mistake in it is told as that."""
+    if isinstance(item, Mapping):
+        return "pool" if "pool" in item and "address" not in item else "address"
+    return "pool" if isinstance(item, WantedPool) else "address"
+
+
+WantedItem = Annotated[
+    Annotated[WantedDevice, Tag("address")] | Annotated[WantedPool, Tag("pool")],
+    Discriminator(_kind),
+]
 WantedDevices = Annotated[
-    tuple[WantedDevice, ...], Field(min_length=1, max_length=LEASE_FDS, strict=False)
+    tuple[WantedItem, ...], Field(min_length=1, max_length=LEASE_FDS, strict=False)
 ]
 
 
 class Acquire(Params):
-    """Ask for devices: whole isolation groups or nothing.
+    """Ask for devices: whole isolation groups or nothing. A device is asked for by its address, or
+    as one of a pool.
 
     ``hand_over`` defaults to the first that the rule allows. ``iommufd`` "none" adds devices to
     an iommufd that the client has. ``container`` "raw" leaves container and IOMMU set-up to the
@@ -105,6 +145,22 @@ class Acquire(Params):
     wait: Seconds = 0.0
     memlock: int | None = Field(default=None, ge=0)
     key: Name | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Acquire:
+        if len(self.named) + sum(wish.count for wish in self.pools) > LEASE_FDS:
+            raise ValueError(f"at most {LEASE_FDS} devices a lease")
+        return self
+
+    @property
+    def named(self) -> tuple[WantedDevice, ...]:
+        """What is asked for by address."""
+        return tuple(item for item in self.devices if isinstance(item, WantedDevice))
+
+    @property
+    def pools(self) -> tuple[WantedPool, ...]:
+        """What is asked for out of pools."""
+        return tuple(item for item in self.devices if isinstance(item, WantedPool))
 
 
 class LeaseName(Params):

@@ -22,7 +22,7 @@ from isod.cli.placeholder import (
 )
 from isod.cli.qemu import QemuError, qemu_arguments, qemu_hand_over
 from isod.cli.screen.terminal import escape
-from isod.model.address import Address
+from isod.cli.wish import Wish, expected, granted
 from isod.model.reply import LeaseInfo
 from isod.model.step import HandOver
 
@@ -56,7 +56,7 @@ from .options import devices_option, grant_options, json_option
 def execute(
     link: Link,
     *,
-    devices: tuple[Address, ...],
+    devices: tuple[Wish, ...],
     hand_over: HandOver | None,
     container: Literal["ready", "raw"] | None,
     whole_set: bool,
@@ -97,15 +97,17 @@ def execute(
       isoctl exec --qemu -d 01:00.0 -- qemu-system-x86_64 -accel kvm -m 4G disk.qcow2
       isoctl exec -d 01:00.0 -- cloud-hypervisor --platform iommufd_fd={iommufd} \\
              --device fd={device} --kernel vmlinux
+      isoctl exec --qemu -d pool:gpus:2 --wait 600 -- qemu-system-x86_64 -m 4G disk.qcow2
       isoctl exec -d 01:00.0 --hand-over nodes -- dpdk-testpmd -a 0000:01:00.0
 
     Once the command runs, the exit code is its own.
     """
     try:
-        placeholders = [] if literal else find_placeholders(command, devices)
+        to_come = expected(devices)
+        placeholders = [] if literal else find_placeholders(command, to_come)
         hand_over = _settled(hand_over, implied_hand_over(placeholders))
         if qemu:
-            qemu_hand_over(devices, hand_over, ())  # what can never work needs no daemon to say so
+            qemu_hand_over(to_come, hand_over, ())  # what can never work needs no daemon to say so
     except (PlaceholderError, QemuError) as error:
         raise click.UsageError(str(error)) from error
     if qemu_device_options and not qemu:
@@ -114,7 +116,7 @@ def execute(
         raise click.UsageError(f"{command[0]}: there is no such command")
     with link.connect(as_json=as_json) as client:
         if qemu:
-            hand_over = qemu_hand_over(devices, hand_over, client.greeting.features)
+            hand_over = qemu_hand_over(to_come, hand_over, client.greeting.features)
         lease = client.acquire(
             devices,
             hand_over=hand_over,
@@ -128,11 +130,12 @@ def execute(
             for warning in lease.warnings:
                 show(Text(f"Warning: {escape(warning)}"), on_stderr=True)
             files = HandedFiles.of(lease.files)
+            came = granted(devices, lease.info, files)
             try:
-                arguments = list(command) if literal else fill_placeholders(command, devices, files)
+                arguments = list(command) if literal else fill_placeholders(command, came, files)
                 if qemu:
                     arguments += qemu_arguments(
-                        devices, lease.info.hand_over, files, qemu_device_options
+                        came, lease.info.hand_over, files, qemu_device_options
                     )
                 environment = _environment(os.environ, lease.info, files, pass_secret=pass_secret)
                 _become(arguments, environment, files.numbers | set(keep_fd))

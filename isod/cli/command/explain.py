@@ -12,7 +12,7 @@ from isod.cli.link import Link
 from isod.cli.output import show, show_json
 from isod.cli.screen.explain import explain_screen
 from isod.cli.screen.refusal import refusal_screen
-from isod.model.address import Address
+from isod.cli.wish import Wish
 from isod.model.reply import ExplainResult
 from isod.model.step import HandOver
 
@@ -27,7 +27,7 @@ from .options import devices_option, grant_options, json_option
 def explain(
     link: Link,
     *,
-    devices: tuple[Address, ...],
+    devices: tuple[Wish, ...],
     hand_over: HandOver | None,
     container: Literal["ready", "raw"] | None,
     whole_set: bool,
@@ -41,9 +41,11 @@ def explain(
     Examples:
       isoctl explain -d 01:00.0
       isoctl explain -d 01:00.0 --hand-over nodes --json
+      isoctl explain -d pool:gpus:2
     """
     del wait  # explain tells how things are now
-    params: dict[str, object] = {"devices": [{"address": str(address)} for address in devices]}
+    wishes = [wish.model_dump(mode="json", exclude_none=True) for wish in devices]
+    params: dict[str, object] = {"devices": wishes}
     for name, value in (("hand_over", hand_over), ("container", container), ("key", key)):
         if value is not None:
             params[name] = value

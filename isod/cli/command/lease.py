@@ -15,9 +15,9 @@ from isod.cli.link import Link, require_files
 from isod.cli.output import show, show_json
 from isod.cli.screen.lease import acquired_screen, leases_screen, released_screen
 from isod.cli.screen.terminal import escape
+from isod.cli.wish import Wish
 from isod.client.blocking import Client, Lease
 from isod.client.errors import ClientError, Refused
-from isod.model.address import Address
 from isod.model.reply import AcquireResult, LeaseResult
 from isod.model.step import HandOver
 
@@ -42,7 +42,7 @@ LOOK_SECONDS = 1.0
 def acquire(
     link: Link,
     *,
-    devices: tuple[Address, ...],
+    devices: tuple[Wish, ...],
     hand_over: HandOver | None,
     container: Literal["ready", "raw"] | None,
     iommufd: Literal["new", "none"],
@@ -60,6 +60,7 @@ def acquire(
     Examples:
       isoctl acquire -d 01:00.0
       isoctl acquire -d 01:00.0 -d 02:00.0 --hand-over nodes
+      isoctl acquire -d pool:gpus:2 --numa 0 --wait 60
       isoctl acquire -d 01:00.0 --json > lease.json &
     """
     with link.connect(as_json=as_json) as client:

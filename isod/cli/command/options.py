@@ -7,10 +7,13 @@ from typing import Any, TypeVar
 
 import click
 
+from isod.cli.wish import Wish
 from isod.model.address import Address, BadAddressError
+from isod.model.request import WantedPool, parse_wanted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_NODE = "isod.numa"
 HAND_OVERS = ("iommufd", "group", "nodes")
 
 
@@ -20,6 +23,16 @@ def device_address(text: str) -> Address:
         return Address.parse(text)
     except BadAddressError as error:
         raise click.BadParameter(f"{error}; write pci:0000:01:00.0, or 01:00.0") from error
+
+
+def wanted(text: str) -> Wish:
+    """A device's address, or ``pool:NAME``, or ``pool:NAME:COUNT``."""
+    try:
+        return parse_wanted(text)
+    except BadAddressError as error:
+        raise click.BadParameter(f"{error}; write 01:00.0, or pool:NAME") from error
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def name(text: str) -> str:
@@ -37,17 +50,28 @@ def json_option(command: Command) -> Command:
 
 
 def devices_option(command: Command) -> Command:
-    """``-d DEVICE``, once or more, each device once."""
+    """``-d DEVICE``, once or more, each device once; ``--numa`` for those out of pools."""
+    command = click.option(
+        "--numa",
+        type=click.IntRange(0, 1 << 20),
+        metavar="NODE",
+        is_eager=True,
+        expose_value=False,
+        callback=_remember_node,
+        help="Out of pools, take what is near to this NUMA node.  "
+        "[default: near to the other devices]",
+    )(command)
     return click.option(
         "-d",
         "--device",
         "devices",
         metavar="DEVICE",
-        type=device_address,
+        type=wanted,
         multiple=True,
         required=True,
         callback=_each_once,
-        help="A device to ask for, such as 01:00.0; may be given again.",
+        help="A device to ask for, such as 01:00.0, or pool:NAME for one out of a pool of the "
+        "policy, pool:NAME:2 for two; may be given again.",
     )(command)
 
 
@@ -88,9 +112,21 @@ def grant_options(command: Command) -> Command:
 
 
 def _each_once(
-    context: click.Context, parameter: click.Parameter, devices: tuple[Address, ...]
-) -> tuple[Address, ...]:
-    for device in devices:
-        if devices.count(device) > 1:
-            raise click.BadParameter(f"{device} is given twice", context, parameter)
-    return devices
+    context: click.Context, parameter: click.Parameter, wishes: tuple[Wish, ...]
+) -> tuple[Wish, ...]:
+    node = context.meta.get(_NODE)
+    found: list[Wish] = []
+    for wish in wishes:
+        if isinstance(wish, WantedPool):
+            found.append(wish.model_copy(update={"numa": node}))
+            continue
+        if wish in found:
+            raise click.BadParameter(f"{wish.address} is given twice", context, parameter)
+        found.append(wish)
+    if node is not None and not any(isinstance(wish, WantedPool) for wish in found):
+        raise click.BadParameter("--numa goes with -d pool:NAME", context, parameter)
+    return tuple(found)
+
+
+def _remember_node(context: click.Context, parameter: click.Parameter, node: int | None) -> None:
+    context.meta[_NODE] = node

@@ -48,21 +48,24 @@ class Stage:
 
 
 @contextmanager
-def raised(uids: tuple[int, int], furnish: Callable[[Path], None] | None = None) -> Iterator[Stage]:
+def raised(
+    uids: tuple[int, int], furnish: Callable[[Path], None] | None = None, policy: str = ""
+) -> Iterator[Stage]:
     """Start the daemon for programs of two users; end it and tidy up afterwards.
 
     ``furnish`` puts a simulated machine into a folder; else the daemon makes one of its own.
+    ``policy`` is TOML that goes behind the stage's own.
     """
     folder = Path(tempfile.mkdtemp(prefix="isod-demo-"))
     folder.chmod(0o755)  # programs of another uid reach the socket in it
     try:
-        policy = folder / "policy"
-        policy.mkdir()
-        (policy / "demo.toml").write_text(_POLICY.format(uids=list(uids)))
+        rules = folder / "policy"
+        rules.mkdir()
+        (rules / "demo.toml").write_text(_POLICY.format(uids=list(uids)) + policy)
         if furnish is not None:
             furnish(folder / "machine")
         stage = Stage(folder, folder / "isod.sock", *uids)
-        with _daemon(stage, policy):
+        with _daemon(stage, rules):
             yield stage
     finally:
         shutil.rmtree(folder, ignore_errors=True)

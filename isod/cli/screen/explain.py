@@ -8,7 +8,7 @@ from rich.console import Group as Stack
 from rich.console import RenderableType
 from rich.text import Text
 
-from isod.model.reply import ExplainResult, PlannedStep
+from isod.model.reply import ExplainResult, LeasedDevice, PlannedStep
 
 from .reset import lease_reset_words
 from .terminal import escape
@@ -32,7 +32,17 @@ def explain_screen(result: ExplainResult) -> RenderableType:
     reset = []
     if result.reset is not None:
         reset = [Text(f"Hot reset: {lease_reset_words(result.reset)}")]
-    return Stack(head, *_steps(result.plan), *reset, *warnings)
+    chosen = [Text(f"Out of pool {line}.") for line in _chosen(result.devices)]
+    return Stack(head, *chosen, *_steps(result.plan), *reset, *warnings)
+
+
+def _chosen(devices: Sequence[LeasedDevice]) -> list[str]:
+    """``gpus: 05:00.0, 06:00.0``, a line for each pool."""
+    pools = dict.fromkeys(device.pool for device in devices if device.pool is not None)
+    return [
+        f"{escape(pool)}: {comma_list(d.address for d in devices if d.pool == pool)}"
+        for pool in pools
+    ]
 
 
 def _steps(plan: Sequence[PlannedStep]) -> list[Text]:

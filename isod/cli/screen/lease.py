@@ -77,6 +77,8 @@ def acquired_screen(
 
 def _role(device: LeasedDevice) -> str:
     words = ["requested" if device.why == "requested" else _WHY[device.why]]
+    if device.pool is not None:
+        words.append(f"out of pool {escape(device.pool)}")
     if device.parked:
         words.append("parked, without a file")
     if device.cdev is not None:

@@ -35,6 +35,11 @@ _MACHINE = SimulatedHost(
     places=(*_CARDS, *_DISK),
 )
 DISK = "f0:00.0"
+_POOL = """
+[[pool]]
+name = "last"
+devices = [{ address = "pci:0000:28:00.*" }]
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,8 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Cards:
-    """The daemon's socket, and cards that no test has touched yet."""
+    """The daemon's socket, and cards that no test has touched yet. The last one, 28:00, is a pool
+    called ``last``."""
 
     stage: Stage
     unused: Iterator[int]
@@ -97,5 +103,5 @@ def cards() -> Iterator[Cards]:
     def furnish(machine: Path) -> None:
         build(machine, _MACHINE)
 
-    with raised((os.geteuid(), os.geteuid()), furnish) as stage:
-        yield Cards(stage, iter(range(1, CARDS + 1)))
+    with raised((os.geteuid(), os.geteuid()), furnish, _POOL) as stage:
+        yield Cards(stage, iter(range(1, CARDS)))

@@ -178,3 +178,38 @@ def test_a_placeholder_without_its_file_ends_the_lease(cards: Cards) -> None:
     )
     assert ran.returncode == 1
     assert "without a file for {device}" in ran.stderr
+
+
+def test_devices_out_of_a_pool_are_named_by_position(cards: Cards) -> None:
+    ran = cards.spawn("exec", "-d", "pool:last:2", *COMMAND, "{device:1}", "{device:0}")
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    devices = json.loads(told["isod"]["ISOD_FDS"])["devices"]
+    assert list(devices) == ["pci:0000:28:00.0", "pci:0000:28:00.1"]
+    assert told["arguments"] == [str(number) for number in reversed(devices.values())]
+
+
+def test_qemu_gets_the_devices_that_a_pool_gave(cards: Cards) -> None:
+    card = cards.next_card()
+    options = ("--qemu", "--hand-over", "nodes", "-d", "pool:last", "-d", f"{card}.0")
+    ran = cards.spawn("exec", *options, "--wait", "30", *COMMAND)
+    assert ran.returncode == 0, ran.stderr
+    hosts = re.findall(r"host=0000:([0-9a-f:.]+)", " ".join(json.loads(ran.stdout)["arguments"]))
+    assert hosts == ["28:00.0", f"{card}.0"]
+
+
+@pytest.mark.parametrize(
+    ("devices", "says"),
+    [
+        (("-d", "pool:last:2", "true", "{device}"), "2 devices are requested"),
+        (("-d", "pool:last:2", "true", "{device:2}"), "positions go from 0 to 1"),
+        (("-d", "pool:last:x", "true"), "write pool:NAME"),
+        (("-d", "pool:last:0", "true"), "greater than or equal to 1"),
+        (("-d", "pool:", "true"), "not a pool"),
+        (("-d", DISK, "--numa", "0", "true"), "goes with -d pool:NAME"),
+    ],
+)
+def test_a_pool_is_asked_for_rightly(cards: Cards, devices: tuple[str, ...], says: str) -> None:
+    ran = cards.run("exec", *devices)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert says in ran.stderr

@@ -241,3 +241,23 @@ def test_version_and_help(cards: Cards) -> None:
         assert "Examples:" in text
         assert "Exit codes: 0 done" in text
         assert "--json" in text
+
+
+def test_explain_tells_what_a_pool_would_give(cards: Cards) -> None:
+    ran = cards.run("explain", "-d", "pool:last:2", "--numa", "0")
+    assert ran.returncode == 0, ran.stderr
+    assert "Out of pool last: 28:00.0, 28:00.1." in ran.stdout.splitlines()
+    answer = json.loads(cards.run("explain", "-d", "pool:last", "--json").stdout)
+    assert [one["pool"] for one in answer["devices"]] == ["last", None]
+
+
+def test_a_pool_with_too_few_is_refused_in_five_lines(cards: Cards) -> None:
+    ran = cards.run("explain", "-d", "pool:last:3")
+    assert ran.returncode == 3
+    assert "pool last has 2 for you, and 3 are asked for" in ran.stderr
+    assert len(ran.stderr.splitlines()) <= 5
+
+
+def test_acquire_tells_what_came_out_of_a_pool(cards: Cards) -> None:
+    with holding(cards, "-d", "pool:last", "--wait", "30") as (_, told):
+        assert [one["pool"] for one in told["lease"]["devices"]] == ["last", None]

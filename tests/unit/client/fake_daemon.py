@@ -193,7 +193,7 @@ class FakeDaemon:
         return reply.LeasePage.model_construct(leases=part, next=following)
 
     def acquire(self, params: request.Acquire, fds: list[int]) -> reply.AcquireResult:
-        wanted = {one.address for one in params.devices}
+        wanted = {one.address for one in params.named}
         groups = {one.group for one in DEVICES if one.address in wanted}
         if {one.address for one in DEVICES} & wanted != wanted:
             raise RefusedError(Reason.not_found, "no such device", devices=sorted(wanted))

@@ -5,46 +5,69 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isod.core.queue import Queue
+from isod.core.queue import Queue, Wants
 
 GROUPS = st.frozensets(st.integers(0, 5), min_size=1, max_size=3)
 
 
-def queue_of(*needs: frozenset[int]) -> Queue[int]:
-    queue: Queue[int] = Queue()
-    for ticket, groups in enumerate(needs):
-        queue.join(ticket, 1000, groups)
-    return queue
+class Waiting:
+    """Tickets that need fixed groups, and what is free; who goes has its groups from then on."""
+
+    def __init__(self, *needs: frozenset[int], free: frozenset[int] = frozenset()) -> None:
+        self.needs = needs
+        self.free = free
+        self.queue: Queue[int] = Queue(self._wants)
+        for ticket in range(len(needs)):
+            self.queue.join(ticket, 1000)
+
+    def _wants(self, ticket: int, kept: frozenset[int]) -> Wants:
+        needs = self.needs[ticket]
+        return Wants(needs, ready=needs <= self.free - kept)
+
+    def go(self, *freed: int) -> list[int]:
+        """These groups become free; who goes now?"""
+        self.free |= frozenset(freed)
+        went = []
+        for ticket, _ in self.queue.ready():
+            went.append(ticket)
+            self.free -= self.needs[ticket]
+        return went
 
 
 def test_a_later_one_never_takes_what_an_earlier_one_waits_for() -> None:
-    queue = queue_of(frozenset({1, 2}), frozenset({2}), frozenset({3}))
-    assert list(queue.ready(lambda group: group != 1)) == [2]
-    assert list(queue.ready(lambda group: True)) == [0]
-    assert list(queue.ready(lambda group: True)) == [1]
+    waiting = Waiting(frozenset({1, 2}), frozenset({2}), frozenset({3}), free=frozenset({2, 3}))
+    assert waiting.go() == [2]
+    assert waiting.go(1) == [0]
+    assert waiting.go(2) == [1]
 
 
 def test_counts_are_per_user() -> None:
-    queue = queue_of(frozenset({1}))
-    queue.join(7, 1001, frozenset({2}))
-    assert (queue.count(1000), queue.count(1001), queue.count(5)) == (1, 1, 0)
-    assert queue.wanted() == {1, 2}
+    waiting = Waiting(frozenset({1}), frozenset({2}))
+    waiting.queue.leave(1)
+    waiting.queue.join(1, 1001)
+    assert [waiting.queue.count(uid) for uid in (1000, 1001, 5)] == [1, 1, 0]
+    assert waiting.queue.wanted() == {1, 2}
 
 
 def test_who_leaves_is_gone() -> None:
-    queue = queue_of(frozenset({1}), frozenset({1}))
-    assert queue.leave(0)
-    assert not queue.leave(0)
-    assert 0 not in queue
-    assert list(queue.ready(lambda group: True)) == [1]
+    waiting = Waiting(frozenset({1}), frozenset({1}))
+    assert waiting.queue.leave(0)
+    assert not waiting.queue.leave(0)
+    assert 0 not in waiting.queue
+    assert waiting.go(1) == [1]
+
+
+def test_who_is_refused_at_its_turn_keeps_nothing_from_those_behind() -> None:
+    waiting = Waiting(frozenset({1}), frozenset({1}), free=frozenset({1}))
+    assert [ticket for ticket, _ in waiting.queue.ready()] == [0, 1]
 
 
 @given(st.lists(GROUPS, max_size=8), st.frozensets(st.integers(0, 5)))
 def test_ready_is_fair_disjoint_and_leaves_nobody_who_could_go(
     needs: list[frozenset[int]], free: frozenset[int]
 ) -> None:
-    queue = queue_of(*needs)
-    went = list(queue.ready(free.__contains__))
+    waiting = Waiting(*needs, free=free)
+    went = waiting.go()
     taken: set[int] = set()
     for ticket in went:
         assert needs[ticket] <= free
@@ -57,13 +80,4 @@ def test_ready_is_fair_disjoint_and_leaves_nobody_who_could_go(
         blocked = not needs[ticket] <= free
         behind = any(not needs[e].isdisjoint(needs[ticket]) for e in range(ticket))
         assert blocked or behind
-        assert ticket in queue
-
-
-def test_groups_that_a_new_policy_joins_are_waited_for_together() -> None:
-    queue: Queue[str] = Queue()
-    queue.join("first", 1000, frozenset({1}))
-    queue.widen(lambda group: (1, 2) if group in {1, 2} else (group,))
-    assert queue.wanted() == {1, 2}
-    assert list(queue.ready(lambda group: group == 1)) == []
-    assert list(queue.ready(lambda group: True)) == ["first"]
+        assert ticket in waiting.queue

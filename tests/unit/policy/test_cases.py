@@ -36,8 +36,8 @@ def test_a_case_becomes_a_peer_and_a_request(tmp_path: Path) -> None:
     assert (case.peer.uid, case.peer.gid) == (1000, 50)
     assert case.peer.groups == {50, 51}
     assert (case.peer.unit, case.peer.verified, case.peer.admin) == ("x.service", True, False)
-    assert [device.address.short for device in case.request.devices] == ["01:00.0", "01:00.1"]
-    assert (case.request.devices[1].generation, case.request.hand_over) == (7, "nodes")
+    assert [device.address.short for device in case.request.named] == ["01:00.0", "01:00.1"]
+    assert (case.request.named[1].generation, case.request.hand_over) == (7, "nodes")
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
