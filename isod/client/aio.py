@@ -21,20 +21,25 @@ import trio
 
 from isod.model.address import Address
 from isod.model.isolation import IsolationInfo
+from isod.model.notice import Notice, Subscribed
 from isod.model.reply import DeviceInfo, GroupInfo, HelloResult, HostInfo, LeaseInfo
-from isod.model.request import PACKET_BYTES
+from isod.model.request import FAMILIES, PACKET_BYTES, Family
 from isod.model.reset import ResetSetInfo
 from isod.model.step import HandOver
 from isod.wire import packet
 from isod.wire.packet import PacketError
 
 from . import exchange
-from .conversation import Answer, Conversation, Event
+from .conversation import Answer, Conversation
 from .errors import ClientError, ConnectionLost, ProtocolError
+from .event_queue import Event
+from .event_stream import EventStream, subscribing
 from .exchange import Exchange, Grant, Question, Wanted
 from .files import LeasedFiles
 from .lease import HeldLease
 from .location import cannot_connect, socket_path
+
+UNSUBSCRIBE_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -144,10 +149,31 @@ class Client:
         """Call any method. Fds that come with the reply are closed."""
         return await self._run(exchange.call(method, params or {}))
 
-    async def next_event(self) -> Event:
-        """Wait for the next event that this connection subscribed to."""
+    @asynccontextmanager
+    async def events(
+        self, kinds: Iterable[Family] = FAMILIES, since: int | None = None
+    ) -> AsyncIterator[Events]:
+        """Subscribe to events of these families; with ``since`` begin after the event of that
+        ``seq``. The subscription ends with the block. Raises ValueError for no family.
+
+            async with isod.events(["lease"]) as events:
+                async for event in events:
+                    print(event.kind, event.lease)
+        """
+        events = Events(self, await self._run(subscribing(kinds, since)), since)
+        try:
+            yield events
+        finally:
+            self._conversation.events.forget(events.subscription)
+            if not events.over:
+                # Best effort: whoever leaves for an error or a deadline is not kept for long.
+                with trio.move_on_after(UNSUBSCRIBE_SECONDS, shield=True), suppress(ClientError):
+                    await self._run(exchange.unsubscribe(events.subscription))
+
+    async def next_event(self, subscription: str | None = None) -> Event:
+        """Wait for the next event, raw, of a subscription of this connection, or of any."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        while (event := self._conversation.next_event()) is None:
+        while (event := self._conversation.next_event(subscription)) is None:
             await self._progress()
         return event
 
@@ -228,6 +254,23 @@ class Client:
 
     async def _take(self) -> packet.Received:
         return await self._socket.recvmsg(PACKET_BYTES, packet.CONTROL_BYTES, packet.RECEIVE_FLAGS)
+
+
+class Events(EventStream):
+    """Events of a trio client, in order. Iterating raises EventsLost where some were left out,
+    and then ends; and ConnectionLost at the end of the connection."""
+
+    def __init__(self, client: Client, subscribed: Subscribed, since: int | None) -> None:
+        super().__init__(subscribed, since)
+        self._client = client
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Notice:
+        if self.over:
+            raise StopAsyncIteration
+        return self._taken(await self._client.next_event(self.subscription))
 
 
 class Lease(HeldLease):

@@ -17,15 +17,19 @@ from typing import Literal, Self, TypeVar
 
 from isod.model.address import Address
 from isod.model.isolation import IsolationInfo
+from isod.model.notice import Notice, Subscribed
 from isod.model.reply import DeviceInfo, GroupInfo, HelloResult, HostInfo, LeaseInfo
+from isod.model.request import FAMILIES, Family
 from isod.model.reset import ResetSetInfo
 from isod.model.step import HandOver
 from isod.wire import packet
 from isod.wire.packet import PacketError
 
 from . import exchange
-from .conversation import Answer, Conversation, Event
+from .conversation import Answer, Conversation
 from .errors import ClientError, ConnectionLost, ProtocolError
+from .event_queue import Event
+from .event_stream import EventStream, subscribing
 from .exchange import Exchange, Grant, Question, Wanted
 from .files import LeasedFiles
 from .lease import HeldLease
@@ -147,11 +151,25 @@ class Client:
         """Call any method. Fds that come with the reply are closed."""
         return self._run(exchange.call(method, params or {}))
 
-    def next_event(self) -> Event:
-        """Wait for the next event that this connection subscribed to."""
-        while (event := self._conversation.next_event()) is None:
+    def events(self, kinds: Iterable[Family] = FAMILIES, since: int | None = None) -> Events:
+        """Subscribe to events of these families; with ``since`` begin after the event of that
+        ``seq``. Raises ValueError for no family.
+
+            with isod.events(["lease"]) as events:
+                for event in events:
+                    print(event.kind, event.lease)
+        """
+        return Events(self, self._run(subscribing(kinds, since)), since)
+
+    def next_event(self, subscription: str | None = None) -> Event:
+        """Wait for the next event, raw, of a subscription of this connection, or of any."""
+        while (event := self._conversation.next_event(subscription)) is None:
             self._receive()
         return event
+
+    def fileno(self) -> int:
+        """The socket: readable when there is something to be received."""
+        return self._socket.fileno()
 
     def close(self) -> None:
         """Close the connection. Leases stay."""
@@ -219,6 +237,43 @@ class Client:
         except ClientError:
             self.close()
             raise
+
+
+class Events(EventStream):
+    """Events of a blocking client, in order. Iterating waits for the next one; it raises
+    EventsLost where some were left out, and then ends; TimeoutError as calls do, and may go on
+    after it; and ConnectionLost at the end of the connection."""
+
+    def __init__(self, client: Client, subscribed: Subscribed, since: int | None) -> None:
+        super().__init__(subscribed, since)
+        self._client = client
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Notice:
+        if self.over:
+            raise StopIteration
+        return self._taken(self._client.next_event(self.subscription))
+
+    def close(self) -> None:
+        """End the subscription. Closing twice is harmless, and so is a connection that is lost."""
+        over, self.over = self.over, True
+        self._client._conversation.events.forget(self.subscription)
+        if not over:
+            with suppress(ClientError, TimeoutError):
+                self._client._run(exchange.unsubscribe(self.subscription))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 class Lease(HeldLease):

@@ -7,7 +7,6 @@ waits for any more have theirs closed, which ends a lease that was granted to no
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,9 +18,7 @@ from isod.wire.packet import Packet, close_all
 from isod.wire.response import Failure, Response, ResponseError, Result
 
 from .errors import CallError, ProtocolError, error_of
-
-EVENTS = 1000
-Event = Mapping[str, object]
+from .event_queue import Event, EventQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +37,7 @@ class Conversation:
         self._waiting: set[int] = set()
         self._abandoned: set[int] = set()
         self._answers: dict[int, Answer | CallError] = {}
-        self._events: deque[Event] = deque()
+        self.events = EventQueue()
         self._over = False
 
     def ask(self, method: str, params: BaseModel | Mapping[str, object]) -> tuple[int, bytes]:
@@ -86,9 +83,10 @@ class Conversation:
             raise found
         return found
 
-    def next_event(self) -> Event | None:
-        """The oldest event that nobody has taken. One of kind ``gap`` says that some are lost."""
-        return self._events.popleft() if self._events else None
+    def next_event(self, subscription: str | None = None) -> Event | None:
+        """The oldest event of a subscription (None: of any) that nobody has taken. One of kind
+        ``gap`` says that some were left out, and is the last one."""
+        return self.events.take(subscription)
 
     def end(self) -> None:
         """The connection is over: close what nobody took, and what may still be fed."""
@@ -101,7 +99,7 @@ class Conversation:
     def _sort_in(self, one: Response, fds: tuple[int, ...]) -> None:
         match one:
             case Notification(method="event"):
-                self._queue(one.params)
+                self.events.put(one.params)
             case Notification():
                 # A kind of message that a later version may have.
                 return
@@ -121,13 +119,6 @@ class Conversation:
             self._answers[identity] = found
         else:
             raise ProtocolError(f"the daemon answered a call that was not made: id {identity!r}")
-
-    def _queue(self, event: Event) -> None:
-        """Events come whenever the socket is read; who never takes them must not hoard them."""
-        if len(self._events) < EVENTS:
-            self._events.append(event)
-        elif self._events[-1].get("kind") != "gap":
-            self._events.append({"kind": "gap"})
 
 
 def _check_files(responses: tuple[Response, ...], fds: tuple[int, ...]) -> None:

@@ -23,6 +23,19 @@ class ProtocolError(ClientError):
     left, for instance). The connection was closed, and every fd of the packet."""
 
 
+class EventsLost(ClientError):  # noqa: N818
+    """Events were left out, and their subscription is over. Subscribe again ``since=error.seq``.
+
+    With ``gone`` what was left out cannot be had in that way either: look at leases and devices
+    anew. Without, it may still be had.
+    """
+
+    def __init__(self, seq: int, note: str, *, gone: bool) -> None:
+        super().__init__(f"events were left out: {note}")
+        self.seq = seq
+        self.gone = gone
+
+
 class CallError(ClientError):
     """The call was answered by an error. Those of JSON-RPC itself (negative codes) mean that the
     caller made a mistake or the daemon has a fault; isod's own are Refused."""

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 import isod
-from isod.model import reply, request, reset
+from isod.model import notice, reply, request, reset
 from isod.model.address import Address
 from isod.model.isolation import IsolationInfo
 from isod.model.reason import Reason
@@ -139,6 +139,17 @@ def reopen(identity: str, secret: str) -> Exchange[Grant]:
     """lease.open: fresh fds of one's own lease."""
     asked = request.OwnLease(lease=identity, secret=secret)
     return _granted((yield Question("lease.open", asked)))
+
+
+def subscribe(kinds: tuple[request.Family, ...], since: int | None) -> Exchange[notice.Subscribed]:
+    """Raises ValueError at once for kinds that there are not."""
+    asked = request.Subscribe(kinds=kinds, since=since)
+    return _plain("events.subscribe", asked, notice.Subscribed)
+
+
+def unsubscribe(subscription: str) -> Exchange[notice.Unsubscribed]:
+    asked = request.SubscriptionName(subscription=subscription)
+    return _plain("events.unsubscribe", asked, notice.Unsubscribed)
 
 
 def _wanted(one: Wanted) -> request.WantedDevice | request.WantedPool:

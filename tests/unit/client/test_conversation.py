@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isod.client.conversation import EVENTS, Answer, Conversation
+from isod.client.conversation import Answer, Conversation
 from isod.client.errors import CallError, ProtocolError, Refused
+from isod.client.event_queue import EVENTS
 from isod.model.reason import Reason, Refusal
 from isod.wire import jsonrpc
 from isod.wire.jsonrpc import Code
@@ -183,13 +184,42 @@ def test_what_comes_after_the_end_is_closed(talk: Conversation) -> None:
     assert talk.answer(first) is None
 
 
+def _event(talk: Conversation, name: str, seq: int) -> None:
+    notice = {"subscription": name, "seq": seq}
+    talk.feed(Packet(jsonrpc.notification("event", notice)))
+
+
 def test_events_that_nobody_takes_end_in_a_gap(talk: Conversation) -> None:
     for number in range(EVENTS + 10):
-        talk.feed(Packet(jsonrpc.notification("event", {"seq": number})))
-    taken = [talk.next_event() for _ in range(EVENTS + 2)]
-    assert taken[-3:] == [{"seq": EVENTS - 1}, {"kind": "gap"}, None]
-    talk.feed(Packet(jsonrpc.notification("event", {"seq": 0})))
-    assert talk.next_event() == {"seq": 0}
+        _event(talk, "S1", number)
+    _event(talk, "S2", 7)
+    taken = [talk.next_event("S1") for _ in range(EVENTS + 2)]
+    assert taken[-3] == {"subscription": "S1", "seq": EVENTS - 1}
+    assert taken[-1] is None
+    gap = taken[-2]
+    assert gap is not None
+    assert (gap["kind"], gap["seq"], gap["lost"]) == ("gap", EVENTS - 1, False)
+    _event(talk, "S1", EVENTS + 10)
+    assert talk.next_event("S1") is None, "a gap is the last event of its subscription"
+    other = talk.next_event("S2")
+    assert other is not None
+    assert other["kind"] == "gap"
+    _event(talk, "S3", 8)
+    assert talk.next_event("S3") == {"subscription": "S3", "seq": 8}
+
+
+def test_each_subscription_has_its_own_events(talk: Conversation) -> None:
+    for seq, name in enumerate(("S1", "S2", "S1")):
+        _event(talk, name, seq)
+    assert talk.next_event("S2") == {"subscription": "S2", "seq": 1}
+    talk.events.forget("S2")
+    _event(talk, "S2", 9)
+    assert talk.next_event("S2") is None
+    assert [talk.next_event(), talk.next_event("S1"), talk.next_event()] == [
+        {"subscription": "S1", "seq": 0},
+        {"subscription": "S1", "seq": 2},
+        None,
+    ]
 
 
 def test_notifications_of_a_later_version_are_ignored(talk: Conversation) -> None:
