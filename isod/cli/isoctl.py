@@ -17,6 +17,7 @@ from .command.lease import acquire, leases, release
 from .command.log import log
 from .command.look import list_devices, show_device
 from .command.policy import policy
+from .command.watch import watch
 from .failure import EXIT_CODES
 from .inherit import occupy_standard_files
 from .link import Link
@@ -48,7 +49,7 @@ def isoctl(context: click.Context, socket: Path | None) -> None:
     context.obj = Link(socket)
 
 
-_COMMANDS = (list_devices, show_device, explain, acquire, release, leases, call, execute)
+_COMMANDS = (list_devices, show_device, explain, acquire, release, leases, watch, call, execute)
 _FOR_ROOT = (admin, quarantine)
 _WITHOUT_DAEMON = (policy, capture, log)
 

@@ -129,6 +129,16 @@ def test_what_was_missed_meanwhile_is_told_first(stage: Stage) -> None:
     assert first != missed
 
 
+def test_a_program_follows_events_and_acts_on_one_connection(stage: Stage) -> None:
+    with stage.control.events(["lease"]) as events:
+        name = cycle(stage)
+        seen = [next(events) for _ in CYCLE]
+    assert [(event.lease, event.kind) for event in seen] == [(name, kind) for kind in CYCLE]
+    cycle(stage)
+    with stage.control.events(["lease"], since=seen[0].seq) as again:
+        assert [next(again).kind for _ in range(3)] == [*CYCLE[1:], CYCLE[0]]
+
+
 def test_a_restart_is_no_silent_loss(raised: Raise) -> None:
     """Numbers go on above those of before, and a number of before is answered by a gap."""
     stage = raised()
