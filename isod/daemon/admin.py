@@ -3,7 +3,7 @@ quarantine, and the policy read anew."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import trio
@@ -35,6 +35,7 @@ class Admin:
         self._world = world
         self._folders = tuple(folders)
         self._nursery = nursery
+        self.on_policy: Callable[[], None] = lambda: None
 
     def leases(self, who: Identity, params: request.Page) -> BaseModel:
         """Everybody's leases."""
@@ -96,6 +97,7 @@ class Admin:
             text = f"the policy has {len(error.problems)} faults; the old one stays"
             return Refusal(Reason.policy_invalid, text, {"problems": list(error.problems)})
         world.policy = policy
+        self.on_policy()
         warnings = (*policy.warnings, *await self.let_in())
         for warning in warnings:
             world.journal.record("policy", warning)

@@ -22,6 +22,7 @@ from isod.model import reply, request
 from isod.model.event import Ending, Reopen
 from isod.model.lease import Lease, State
 from isod.model.method import METHODS, Method, openrpc
+from isod.model.peer import Peer
 from isod.model.policy import Limits
 from isod.model.reason import Reason, Refusal, RefusedError
 from isod.model.request import LEASE_FDS, PACKET_BYTES, PROTOCOL
@@ -71,6 +72,7 @@ class Gate:
         self._needs = needs
         self._surveys = surveys
         self._grants = Grants(world, outcomes, clock, self.resets, needs)
+        admin.on_policy = lambda: self.subscribers.dismiss(self._is_welcome)
         self._handlers: dict[str, Callable[[Identity, Any], Answer]] = {
             "hello": self._hello,
             "host.info": self._host_info,
@@ -118,7 +120,7 @@ class Gate:
             raise
 
     def _call(self, who: Identity, method: Method, params: dict[str, object]) -> Answer:
-        if who.peer.admin and not administers(self._world.policy, who.peer, self._roots):
+        if not self._is_welcome(who.peer):
             raise RefusedError(
                 Reason.denied,
                 "you are no administrator of isod",
@@ -138,6 +140,10 @@ class Gate:
         """Begin nothing any more; who waits in the queue is told. What is under way goes on."""
         self._stopping = True
         self._grants.turn_away(Refusal(Reason.stopping, "isod is stopping", {}))
+
+    def _is_welcome(self, peer: Peer) -> bool:
+        """Whether the policy in force lets the peer use the socket that it came by."""
+        return not peer.admin or administers(self._world.policy, peer, self._roots)
 
     # --- looking --------------------------------------------------------------------------------
 

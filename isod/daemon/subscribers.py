@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 
 from isod.model.notice import Subscribed, Unsubscribed
+from isod.model.peer import Peer
 from isod.model.reason import Reason, RefusedError
 from isod.model.request import Subscribe, SubscriptionName
 
@@ -71,6 +73,13 @@ class Subscribers:
         subscriptions = self._world.publisher.subscriptions
         if subscription in subscriptions:
             subscriptions.remove(subscription)
+
+    def dismiss(self, is_welcome: Callable[[Peer], bool]) -> None:
+        """End what those have subscribed to who are not welcome any more."""
+        publisher = self._world.publisher
+        for subscription in publisher.subscriptions:
+            if not is_welcome(subscription.who.peer):
+                subscription.dismiss(publisher.ring.latest, "you are no administrator any more")
 
     def leave(self, who: Identity) -> None:
         """A connection is gone, with its subscriptions."""

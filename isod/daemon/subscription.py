@@ -71,6 +71,11 @@ class Subscription:
         self._bytes = 0
         self._news.set()
 
+    def dismiss(self, latest: int, why: str) -> None:
+        """End after what waits already, and say why."""
+        if not self._over:
+            self._end_with_gap(latest, why, lost=False)
+
     def _wants(self, event: Published) -> bool:
         if self._over or event.family not in self._families:
             return False

@@ -115,3 +115,15 @@ def test_numbers_grow_over_restarts_even_if_the_clock_is_set_back(tmp_path: Path
         store.close()
     assert latest == sorted(set(latest))
     assert latest[-1] == 9_000_000 * 1_000_000 + 1
+
+
+async def test_who_is_not_welcome_any_more_is_told_so_and_nothing_else(
+    world: World, subscribers: Subscribers
+) -> None:
+    """What he could see until then he still gets."""
+    alice, bob = begin(subscribers, identity(ALICE)), begin(subscribers, identity(BOB))
+    world.publisher.policy_reloaded(1)
+    subscribers.dismiss(lambda peer: peer.uid != ALICE)
+    world.publisher.policy_reloaded(2)
+    assert await kinds(alice) == ["policy.reloaded", "gap"]
+    assert await kinds(bob) == ["policy.reloaded", "policy.reloaded"]
