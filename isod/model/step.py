@@ -79,13 +79,37 @@ class Probe:
 class Reset:
     """Reset one function between two owners (sysfs ``reset``), while nobody has it open.
 
-    With ``required`` a failure fails the step; otherwise it is reported in the result.
+    It has worked when the kernel says so and the device answers afterwards. With ``required`` a
+    failure fails the step; otherwise it is reported in the result.
     """
 
     address: Address
     generation: int
     required: bool
     step: Literal["reset"] = "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class HotReset:
+    """Reset the whole reset set of a device between two owners (VFIO_DEVICE_PCI_HOT_RESET), while
+    nobody has any of it open.
+
+    Every function of the set must be on a vfio driver, and one of ``members`` (address and
+    generation): before anything is reset the kernel is asked for the set, and one with anything
+    else in it is left alone. ``groups`` are the groups of the members. All fds are closed again.
+
+    Always refuses with ``reset_domain_shared`` (the set is not ours alone), ``held_outside`` or
+    ``in_use`` (somebody has a part of it, try again): nothing was reset then. A reset that fails,
+    or after which a member does not answer, fails the step if ``required``, and is otherwise
+    reported in the result.
+    """
+
+    address: Address
+    generation: int
+    members: tuple[tuple[Address, int], ...]
+    groups: tuple[GroupName, ...]
+    required: bool
+    step: Literal["hot_reset"] = "hot_reset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +199,7 @@ Step = (
     | Bind
     | Probe
     | Reset
+    | HotReset
     | Limit
     | GrantNodes
     | RevokeNodes

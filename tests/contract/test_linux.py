@@ -13,6 +13,7 @@ from .cases.granting import LimitCases, NodesCases
 from .cases.handing import HandingCases
 from .cases.opening import OpeningCases, UseCases
 from .cases.probing import ProbingCases, WithoutIsolatedMsiCases
+from .cases.resetting import ResettingCases
 from .cases.scanning import ScanningCases
 from .cases.watching import HotplugCases, WatchingCases
 from .linux_host import Guest, LinuxHostUnderTest
@@ -60,6 +61,10 @@ class TestOpening(OpeningCases):
 
 
 class TestUse(UseCases):
+    pass
+
+
+class TestResetting(ResettingCases):
     pass
 
 

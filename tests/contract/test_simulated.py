@@ -17,6 +17,7 @@ from .cases.granting import LimitCases, NodesCases
 from .cases.handing import HandingCases
 from .cases.opening import OpeningCases, UseCases
 from .cases.probing import ProbingCases, WithoutIsolatedMsiCases
+from .cases.resetting import ResettingCases
 from .cases.scanning import ScanningCases
 from .cases.watching import HotplugCases, WatchingCases
 from .simulated_host import SimulatedHostUnderTest
@@ -57,6 +58,10 @@ class TestOpening(OpeningCases):
 
 
 class TestUse(UseCases):
+    pass
+
+
+class TestResetting(ResettingCases):
     pass
 
 

@@ -72,6 +72,12 @@ def account_by_process(iommufd: int) -> str | None:
     return None
 
 
+def bind_cdev(device: int, iommufd: int) -> None:
+    """VFIO_DEVICE_BIND_IOMMUFD. Raises OSError."""
+    argument = vfio_device_bind_iommufd(argsz=_BIND_SIZE, iommufd=iommufd)
+    retried(lambda: control(device, VFIO_DEVICE_BIND_IOMMUFD, argument))
+
+
 def bind_privately(root: Path, address: Address) -> None:
     """Bind a device to an iommufd of our own and let both go. Raises OSError from the bind
     (with the kernel's errno) and RefusedError from the opens. Resets the function."""
@@ -79,8 +85,7 @@ def bind_privately(root: Path, address: Address) -> None:
     try:
         device = open_cdev(root, address)
         try:
-            argument = vfio_device_bind_iommufd(argsz=_BIND_SIZE, iommufd=iommufd)
-            retried(lambda: control(device, VFIO_DEVICE_BIND_IOMMUFD, argument))
+            bind_cdev(device, iommufd)
         finally:
             os.close(device)
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+from isod.kernel.answering import silence
 from isod.model.reason import Reason, RefusedError
 from isod.model.step import Bind, Reset, Restore, StepResult, Unbind
 
@@ -110,9 +111,12 @@ def reset(root: Path, acts: Acts, step: Reset) -> StepResult:
     number = acts.reset(step.address, step.generation)
     if number == errno.ESTALE:
         raise gone(step.address)
-    if not number:
+    if number:
+        refusal = refused_by_kernel(f"{step.address.short} could not be reset", number)
+    elif (dead := silence(root, step.address)) is not None:
+        refusal = RefusedError(Reason.kernel, dead, devices=[str(step.address)])
+    else:
         return StepResult()
-    refusal = refused_by_kernel(f"{step.address} could not be reset", number)
     if step.required:
         raise refusal
     return StepResult(warnings=(str(refusal),))

@@ -20,6 +20,7 @@ from isod.model.step import (
     Fence,
     GrantNodes,
     GroupName,
+    HotReset,
     Limit,
     OpenGroup,
     OpenIommufd,
@@ -40,6 +41,7 @@ from .drivers import bind, reset, restore, unbind
 from .features import detect_features
 from .fence import PendingFence, fence_writes
 from .group import run_open_group
+from .hot_reset import hot_reset
 from .limits import set_limit
 from .nodes import grant_nodes, revoke_nodes
 from .probe import probe
@@ -92,6 +94,8 @@ class LinuxKernel:
                 return restore(self._acts, step)
             case Reset():
                 return reset(self._root, self._acts, step)
+            case HotReset():
+                return hot_reset(self._root, self.features(), step)
             case Probe():
                 return probe(self._root, self.features(), step)
             case Limit():

@@ -2,10 +2,14 @@
 
 A fault is a file in ``faults``, named after the step ("bind") or after step and device
 ("bind@0000:01:00.0"). It outlives whoever made it, as a broken device would.
+
+Two more than steps: ``resetting`` is what a reset of a device ends with, whoever asks for it, and
+a device that ``dies`` returns all ones once it was reset.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -25,8 +29,13 @@ def fail(
 
 
 def mend(directory: Path, step: str, device: str | None = None) -> None:
-    """Take a fault away."""
+    """Take a fault away. What has died lives again."""
     _path(directory, step, device).unlink(missing_ok=True)
+    tree = Tree(directory)
+    kept = tree.faults / f"alive@{device}"
+    if step == "dies" and kept.exists():
+        (tree.devices / str(device) / "config").write_bytes(kept.read_bytes())
+        kept.unlink()
 
 
 @contextmanager
@@ -71,6 +80,25 @@ def _meet(path: Path) -> None:
             replace(path, json.dumps(fault | {"times": fault["times"] - 1}))
     if fault["errno"]:
         raise failure(fault["errno"], "a simulated fault")
+
+
+def reset_fault(tree: Tree, devices: Iterable[str]) -> int:
+    """The errno that a reset of these devices ends with; 0: none."""
+    try:
+        check(tree, "resetting", devices)
+    except OSError as error:
+        return error.errno or errno.EIO
+    return 0
+
+
+def let_die(tree: Tree, device: str) -> None:
+    """After a reset: a device that ``dies`` answers with all ones, until that is mended."""
+    config = tree.devices / device / "config"
+    if f"dies@{device}" in names_in(tree.faults) and config.exists():
+        kept = tree.faults / f"alive@{device}"
+        if not kept.exists():
+            kept.write_bytes(config.read_bytes())
+        config.write_bytes(b"\xff" * 64)
 
 
 def _path(directory: Path, step: str, device: str | None) -> Path:

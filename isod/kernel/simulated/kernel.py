@@ -19,6 +19,7 @@ from isod.model.step import (
     Fence,
     GrantNodes,
     GroupName,
+    HotReset,
     Limit,
     OpenGroup,
     OpenIommufd,
@@ -37,6 +38,7 @@ from .closing import in_use, show_enabled
 from .critical import read_critical
 from .entry import entered
 from .host import Host
+from .hot_reset import run_hot_reset
 from .nodes import why_busy
 from .opening import run_open_group, run_open_iommufd, run_probe
 from .pending import FinishedFence, WaitingFence
@@ -119,6 +121,8 @@ class SimulatedKernel:
                 return run_restore(self._host, step)
             case Reset():
                 return run_reset(self._host, step)
+            case HotReset():
+                return run_hot_reset(self._host, step)
             case Probe():
                 return run_probe(self._host, step)
             case Limit():

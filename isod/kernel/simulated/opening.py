@@ -90,7 +90,7 @@ def _open_group(host: Host, step: OpenGroup) -> list[OpenFile]:
     with _closing_on_error(files):
         files.append(OpenFile("container", open_container(host.tree.root)))
         for group in step.groups:
-            files.append(OpenFile("group", _group(host, group), group=group.number))
+            files.append(OpenFile("group", open_group_file(host, group), group=group.number))
             if not get_status(files[-1].descriptor).viable:
                 raise not_viable(host, group, errno.EPERM)
         if step.ready:
@@ -101,7 +101,8 @@ def _open_group(host: Host, step: OpenGroup) -> list[OpenFile]:
     return files
 
 
-def _group(host: Host, group: GroupName) -> int:
+def open_group_file(host: Host, group: GroupName) -> int:
+    """Open a group; the fd is the caller's. Raises RefusedError: gone, held_outside."""
     try:
         with entered(host):
             check_group(host, group)

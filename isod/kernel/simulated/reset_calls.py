@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .called import called, identify
 from .device_open import refuse_locked
 from .failure import failure
+from .faults import reset_fault
 from .host import Host
 from .pci import ResetScope, function_reset_works, reset_scope, set_name
 from .records import DeviceFile, GroupFile
@@ -109,6 +110,9 @@ def hot_reset(device: int, groups: Sequence[int] = ()) -> None:
                 raise failure(errno.EINVAL, f"{name} is not the caller's")
         for name in scope.functions:
             refuse_locked(host, name)
+        number = reset_fault(host.tree, scope.functions)
+        if number:
+            raise failure(number, "a simulated fault")
         for name in scope.functions:
             log_reset(host, "hot", name, "ioctl")
         if scope.fails:

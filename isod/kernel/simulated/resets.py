@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+from .faults import let_die
 from .host import Host
 
 Kind = Literal["function", "hot"]
@@ -22,13 +23,14 @@ class ResetSeen:
 
 
 def log_reset(host: Host, kind: Kind, device: str, cause: Cause) -> None:
-    """Append one reset. Anybody's ioctl may cause one, so anybody may write here."""
+    """Let a device be reset. Anybody's ioctl may cause it, so anybody may write the record."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
     descriptor = os.open(host.tree.resets, flags)
     try:
         os.write(descriptor, f"{kind} {device} {cause}\n".encode())
     finally:
         os.close(descriptor)
+    let_die(host.tree, device)
 
 
 def resets_seen(host: Host) -> list[ResetSeen]:

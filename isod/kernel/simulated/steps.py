@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from isod.kernel.answering import silence
 from isod.model.address import Address
 from isod.model.reason import Reason, RefusedError
 from isod.model.step import (
@@ -20,6 +21,7 @@ from isod.model.step import (
 
 from .binding import change_driver, drivers_probe, refuse_pending
 from .entry import entered
+from .faults import reset_fault
 from .fence import finish_pending
 from .host import Host
 from .limits import set_limit
@@ -109,10 +111,17 @@ def run_reset(host: Host, step: Reset) -> StepResult:
             warning = f"{step.address} was not reset: it has no function reset"
             return StepResult(warnings=(warning,))
         refuse_pending(host, name)
-        if function_reset_works(host, name):
+        number = reset_fault(host.tree, [name])
+        if not number and not function_reset_works(host, name):
+            number = errno.ENOTTY
+        if not number:
             log_reset(host, "function", name, "sysfs")
-            return StepResult()
-    refusal = refused_by_kernel(f"{step.address} could not be reset", errno.ENOTTY)
+            dead = silence(host.tree.root, step.address)
+            if dead is None:
+                return StepResult()
+            refusal = RefusedError(Reason.kernel, dead, devices=[str(step.address)])
+        else:
+            refusal = refused_by_kernel(f"{step.address.short} could not be reset", number)
     if step.required:
         raise refusal
     return StepResult(warnings=(str(refusal),))

@@ -10,7 +10,7 @@ import pytest
 
 from isod.kernel.simulated import faults
 from isod.model.reason import RefusedError
-from isod.model.step import Bind, Fence, OpenIommufd, Unbind
+from isod.model.step import Bind, Fence, OpenIommufd, Reset, Unbind
 
 from .played import Played
 
@@ -62,3 +62,29 @@ def test_a_step_hangs_until_it_is_let_go(demo: Played) -> None:
         assert demo.device("02:00.0").driver is None
     thread.join()
     assert demo.device("02:00.0").driver == "vfio-pci"
+
+
+def reset_step(demo: Played, required: bool) -> Reset:
+    device = demo.device("02:00.0")
+    return Reset(device.address, device.generation, required)
+
+
+def test_a_reset_fails(demo: Played) -> None:
+    faults.fail(demo.directory, "resetting", "0000:02:00.0", errno.ENOTTY)
+    with pytest.raises(RefusedError) as raised:
+        demo.run(reset_step(demo, required=True))
+    assert raised.value.refusal.details["errno"] == errno.ENOTTY
+    (remark,) = demo.run(reset_step(demo, required=False)).warnings
+    assert "could not be reset" in remark
+    faults.mend(demo.directory, "resetting", "0000:02:00.0")
+    assert demo.run(reset_step(demo, required=True)).warnings == ()
+
+
+def test_a_device_dies_of_its_reset_until_it_is_mended(demo: Played) -> None:
+    faults.fail(demo.directory, "dies", "0000:02:00.0", 0)
+    with pytest.raises(RefusedError, match="does not answer"):
+        demo.run(reset_step(demo, required=True))
+    (remark,) = demo.run(reset_step(demo, required=False)).warnings
+    assert "does not answer" in remark
+    faults.mend(demo.directory, "dies", "0000:02:00.0")
+    assert demo.run(reset_step(demo, required=True)).warnings == ()
