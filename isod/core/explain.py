@@ -10,6 +10,7 @@ from isod.model.reply import PlannedStep
 from isod.model.step import (
     Bind,
     GrantNodes,
+    HotReset,
     Limit,
     OpenGroup,
     OpenIommufd,
@@ -56,6 +57,9 @@ def _planned(  # noqa: PLR0911 - one line a step
         case Reset(address=address):
             text = f"{address.short} (function)"
             return PlannedStep(step="reset", address=address, text=text)
+        case HotReset(address=address):
+            together = ", ".join(member.short for member in devices[address].hot_reset)
+            return PlannedStep(step="reset", address=address, text=f"{together} (hot)")
         case Limit(pid=pid, soft=soft):
             text = f"memlock of pid {pid} to {_size(soft)}"
             return PlannedStep(step="limit", text=text, undo="the limit of before")

@@ -7,7 +7,7 @@ Operations (Prepare, GiveBack) come out one at a time per reset domain, in order
 
     preparing --Prepared--> leased --Ending--> draining --Idle--> fencing --Fenced--> scrubbing
         |                   |    ^                ^                                      |
-        '--PrepareFailed----|----|----------------'                             Returned v
+        '--PrepareFailed----|----|----------------'      ScrubBlocked, ScrubAgain, Returned v
                          Reopen  '-- reopening                                         (free)
 
 Revoke asks the owner of a leased one and starts its timer; Deadline drains it: ``core.revocation``.
@@ -51,6 +51,8 @@ from isod.model.event import (
     Returned,
     Revoke,
     RunFences,
+    ScrubAgain,
+    ScrubBlocked,
     StopTimer,
     Unquarantine,
 )
@@ -58,9 +60,10 @@ from isod.model.lease import Lease, State
 from isod.model.quarantine import QuarantineEntry
 from isod.model.reason import Reason, Refusal
 
-from . import memlock, revocation
+from . import memlock, revocation, scrub
 from .operations import Operations
 from .plan import devices_to_return, steps_to_drain, steps_to_fence, steps_to_give_back
+from .undone import with_undone
 
 Effects = tuple[Effect, ...]
 
@@ -78,6 +81,7 @@ class Ledger:
         self._keys: dict[tuple[int, str], str] = {}
         self._refusals: dict[str, Refusal] = {}
         self._begun: dict[str, int] = {}
+        self._blocked: dict[str, bool] = {}
         self._quarantined = {entry.address: entry for entry in quarantined}
         self._now = 0.0
         self._operations = Operations()
@@ -102,6 +106,11 @@ class Ledger:
         name = self._keys.get((uid, key))
         return None if name is None else self._leases[name]
 
+    @property
+    def blocked(self) -> tuple[str, ...]:
+        """The leases whose scrub waits for a change that the host's picture will show."""
+        return tuple(name for name, seen in self._blocked.items() if seen)
+
     # --- the table ------------------------------------------------------------------------------
 
     def apply(self, event: Event, now: float = 0.0) -> Effects:
@@ -124,7 +133,7 @@ class Ledger:
         if transition is None:
             raise WrongStateError(f"{type(event).__name__} in state {lease.state}")
         effects = transition(self, lease, event)
-        if isinstance(event, Prepared | PrepareFailed | Returned):
+        if isinstance(event, Prepared | PrepareFailed | Returned | ScrubBlocked):
             effects += self._operations.end(lease.id)
         return effects
 
@@ -183,7 +192,8 @@ class Ledger:
     def _prepare_failed(self, lease: Lease, event: PrepareFailed) -> Effects:
         self._begun[lease.id] = event.begun
         self._refusals[lease.id] = event.refusal
-        return self._drain(lease, f"not granted: {event.refusal.message}")
+        unclean = self._quarantine(scrub.unclean_before(lease, event.begun, event.refusal))
+        return (*unclean, *self._drain(lease, f"not granted: {event.refusal.message}"))
 
     def _reopen(self, lease: Lease, event: Reopen) -> Effects:
         lease = self._put(replace(lease, state=State.reopening))
@@ -302,13 +312,27 @@ class Ledger:
 
     def _fenced(self, lease: Lease, event: Fenced) -> Effects:
         lease = self._put(replace(lease, state=State.scrubbing, open=()))
+        return (Remember(lease), *self._give_back(lease))
+
+    def _give_back(self, lease: Lease) -> Effects:
         devices = devices_to_return(lease, self._begun.get(lease.id, len(lease.plan)))
-        back = GiveBack(lease, steps_to_give_back(lease, devices))
-        return (Remember(lease), *self._operations.begin(back))
+        return self._operations.begin(GiveBack(lease, steps_to_give_back(lease, devices)))
+
+    def _scrub_blocked(self, lease: Lease, event: ScrubBlocked) -> Effects:
+        known = lease.waiting == event.why
+        lease = self._put(replace(lease, waiting=event.why))
+        self._blocked[lease.id] = event.seen
+        return () if known else (Remember(lease), Announce("lease.waiting", lease, event.why))
+
+    def _scrub_again(self, lease: Lease, event: ScrubAgain) -> Effects:
+        if self._blocked.pop(lease.id, None) is None:
+            return ()
+        return self._give_back(lease)
 
     def _returned(self, lease: Lease, event: Returned) -> Effects:
         effects: list[Effect] = []
-        effects.extend(self._quarantine(_unclean(lease, event)))
+        for address, problem in event.problems:
+            effects.extend(self._quarantine(scrub.unclean(lease, address, problem)))
         effects.extend(
             Announce("device.stranded", lease, f"{address}: {refusal.message}")
             for address, refusal in event.problems
@@ -322,7 +346,7 @@ class Ledger:
             effects.append(StopTimer(lease))
         effects.append(Forget(lease))
         if refusal is not None:
-            effects.append(Refuse(lease, _with_undone(refusal, lease, event)))
+            effects.append(Refuse(lease, with_undone(refusal, lease, event)))
         effects.append(Announce("lease.ended", lease, lease.ending))
         return tuple(effects)
 
@@ -332,32 +356,6 @@ class Ledger:
 
     def _ignore(self, lease: Lease, event: Event) -> Effects:
         return ()
-
-
-def _unclean(lease: Lease, event: Returned) -> list[QuarantineEntry]:
-    """The devices that a client had and that could not be scrubbed."""
-    devices = {device.address: device for device in lease.devices}
-    return [
-        QuarantineEntry(
-            address,
-            f"not scrubbed after lease {lease.id}: {refusal.message}",
-            devices[address].vendor,
-            devices[address].product,
-        )
-        for address, refusal in event.problems
-        if refusal.details.get("step") == "reset" and address in devices
-    ]
-
-
-def _with_undone(refusal: Refusal, lease: Lease, event: Returned) -> Refusal:
-    """The reply to a request that failed half-way says what was put back and what was not."""
-    problems = {str(address): problem.message for address, problem in event.problems}
-    touched = [str(device.address) for device in lease.devices if device.touched]
-    undone = [address for address in touched if address not in problems]
-    details = {**refusal.details, "undone": undone}
-    if problems:
-        details["not_undone"] = problems
-    return replace(refusal, details=details)
 
 
 TABLE: Mapping[tuple[State, type], Callable[[Ledger, Lease, Any], Effects]] = {
@@ -393,6 +391,8 @@ TABLE: Mapping[tuple[State, type], Callable[[Ledger, Lease, Any], Effects]] = {
     (State.fencing, PeerNotEnded): Ledger._peer_not_ended,
     (State.fencing, DeliveryFailed): Ledger._ignore,
     (State.scrubbing, Returned): Ledger._returned,
+    (State.scrubbing, ScrubBlocked): Ledger._scrub_blocked,
+    (State.scrubbing, ScrubAgain): Ledger._scrub_again,
     (State.scrubbing, Ending): Ledger._ignore,
     (State.scrubbing, Revoke): Ledger._ignore,
     (State.scrubbing, Deadline): Ledger._ignore,

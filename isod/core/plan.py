@@ -23,7 +23,6 @@ from isod.model.step import (
     OpenGroup,
     OpenIommufd,
     Probe,
-    Reset,
     Restore,
     RevokeNodes,
     Step,
@@ -32,6 +31,7 @@ from isod.model.step import (
 
 from .decide import Decision
 from .isolation import blocks_ownership, can_be_owned
+from .scrub import steps_after, steps_before, with_scrub
 
 _NO_POOLS: Mapping[Address, str] = MappingProxyType({})
 
@@ -104,16 +104,9 @@ def plan_grant(
         binds.append(Probe(name, hand_over, shown.address, full=claimed, held_only=not claimed))
     warnings: list[str] = []
     last: list[Step] = []
+    scrubbed = with_scrub(snapshot, devices, hand_over, terms.scrub)
     if terms.scrub == "require":
-        for device in (*requested, *decision.extras):
-            if not device.resets_alone:
-                raise RefusedError(
-                    Reason.terms,
-                    f"{device.address.short} has no function reset, and scrub is required",
-                    term="scrub",
-                    devices=[str(device.address)],
-                )
-            last.append(Reset(device.address, device.generation, required=True))
+        last.extend(steps_before(scrubbed, names, hand_over))
     if terms.memlock is not None:
         limit = terms.memlock if request.memlock is None else request.memlock
         if former_limit is None:
@@ -121,7 +114,7 @@ def plan_grant(
         else:
             last.append(Limit(owner.pid, owner.started, limit, limit))
     last.extend(_open_steps(request, hand_over, tuple(handed), requested, devices, owner))
-    return Plan((*looks, *binds, *last), tuple(devices), names, tuple(warnings))
+    return Plan((*looks, *binds, *last), scrubbed, names, tuple(warnings))
 
 
 def _open_steps(
@@ -248,21 +241,8 @@ def steps_to_fence(devices: Sequence[LeaseDevice]) -> tuple[Step, ...]:
 
 def steps_to_give_back(lease: Lease, devices: Sequence[LeaseDevice]) -> tuple[Step, ...]:
     """Scrub what the client may have had, then put every driver back."""
-    resets: list[Step] = []
-    if lease.ever_leased and lease.terms.scrub != "off":
-        required = lease.terms.scrub == "require"
-        resets = [
-            Reset(device.address, device.generation, required=required)
-            for device in devices
-            if device.resets_alone and _within_reach(lease, device)
-        ]
     restores = [
         Restore(device.address, device.generation, device.former_driver, device.former_override)
         for device in devices
     ]
-    return (*resets, *restores)
-
-
-def _within_reach(lease: Lease, device: LeaseDevice) -> bool:
-    """Could the client have used it? On ``iommufd`` a parked sibling was never handed over."""
-    return not device.bridge and (device.why != "sibling" or lease.hand_over != "iommufd")
+    return (*steps_after(lease, devices), *restores)

@@ -95,6 +95,7 @@ def device_info(device: Device, ledger: Ledger, peer: Peer, sets: ResetSets) -> 
         state=device_state(device, sets.snapshot, ledger),
         holder=holder(lease, peer),
         quarantine=None if entry is None else entry.why,
+        waiting=None if lease is None or lease.state is not State.scrubbing else lease.waiting,
     )
 
 
@@ -192,6 +193,7 @@ def lease_info(lease: Lease, secret: str | None = None) -> LeaseInfo:
         secret=secret,
         open=lease.open,
         ending=lease.ending,
+        waiting=lease.waiting if lease.state is State.scrubbing else None,
     )
 
 

@@ -7,8 +7,8 @@ are awaited here. No task here owns a decision: it runs steps, in order, and say
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -31,12 +31,10 @@ from isod.model.event import (
     Prepared,
     PrepareFailed,
     Refuse,
-    Returned,
     RunFences,
     StartTimer,
     StopTimer,
 )
-from isod.model.host import Device
 from isod.model.lease import Lease, LeaseDevice
 from isod.model.reason import Reason, Refusal, RefusedError
 from isod.model.step import (
@@ -44,33 +42,23 @@ from isod.model.step import (
     GroupName,
     Limit,
     OpenFile,
-    Reset,
     Step,
-    StepResult,
     Use,
 )
 
 from . import service
 from .holds import Holds
 from .outcome import Delivery, Outcome, close_files
+from .stretch import Run, run_stretch, until_fence
 from .timers import Timers
 from .watcher import Watcher
+from .way_back import WayBack
 from .world import World
 
 POLL_SECONDS = 1.0
 STUCK_SECONDS = 2.0
 RETRY_SECONDS = 5.0
 THREADS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """How far a run of steps came: what was opened, what else the results said, what failed."""
-
-    begun: int
-    files: tuple[OpenFile, ...]
-    warnings: tuple[str, ...] = ()
-    refusal: Refusal | None = None
 
 
 _Operation = Callable[[Any], Awaitable[None]]
@@ -89,6 +77,7 @@ class Executor:
         self._limiter = trio.CapacityLimiter(THREADS)
         self._under_way = 0
         self._one_ended = trio.Event()
+        self._way_back = WayBack(world, nursery, self._run, self._report)
         self.holds = Holds(world, nursery)
         self._timers = Timers(world.apply, nursery)
         self.outcomes: dict[str, Outcome] = {}
@@ -117,7 +106,7 @@ class Executor:
             case RunFences():
                 self._nursery.start_soon(self._fence, effect)
             case GiveBack():
-                self._begin(self._give_back, effect)
+                self._begin(self._way_back.give_back, effect)
             case _:
                 raise TypeError(f"no way to carry out {type(effect).__name__}")
 
@@ -217,7 +206,7 @@ class Executor:
                 try:
                     self._kernel.run(step)
                 except RefusedError as error:
-                    self._report(effect.lease, _Run(1, (), refusal=error.refusal))
+                    self._report(effect.lease, Run(1, (), refusal=error.refusal))
 
     async def _drain(self, effect: Drain) -> None:
         lease = effect.lease
@@ -262,7 +251,7 @@ class Executor:
             assert isinstance(step, Fence)
             while (refusal := await self._run_fence(step, effect.lease.id)) is not None:
                 # Without the proof the group is not free. Keep trying, and say so.
-                self._report(effect.lease, _Run(0, (), refusal=refusal))
+                self._report(effect.lease, Run(0, (), refusal=refusal))
                 self._world.apply(InUse(effect.lease.id, (step.address,)))
                 await trio.sleep(RETRY_SECONDS)
         self._world.apply(Fenced(effect.lease.id))
@@ -289,30 +278,13 @@ class Executor:
             return error.refusal
         return None
 
-    async def _give_back(self, effect: GiveBack) -> None:
-        problems: list[tuple[Address, Refusal]] = []
-        for step in effect.steps:
-            if isinstance(step, Reset) and self._is_back(step.address):
-                continue
-            run = await self._run((step,))
-            if run.refusal is not None:
-                self._report(effect.lease, run)
-                problems.append((_address(step), run.refusal))
-        self._world.apply(Returned(effect.lease.id, tuple(problems)))
-
-    def _is_back(self, address: Address) -> bool:
-        """Whether a kernel driver has the device again: killed on the way back, isod goes it anew,
-        and what was restored before must not be reset under its driver."""
-        device = self._world.snapshot.devices.get(address)
-        return device is not None and device.driver is not None and not device.on_vfio
-
-    def _report(self, lease: Lease, run: _Run) -> None:
+    def _report(self, lease: Lease, run: Run) -> None:
         for text in (run.refusal.message,) if run.refusal else run.warnings:
             self._world.journal.record("step.failed", text, lease=lease.id)
 
     # --- running steps --------------------------------------------------------------------------
 
-    async def _run(self, steps: Sequence[Step]) -> _Run:
+    async def _run(self, steps: Sequence[Step]) -> Run:
         """Run steps until one fails; then what they opened is closed. Looks at the devices they
         touched afterwards, so that the host's picture is current when the event arrives."""
         begun = 0
@@ -324,12 +296,12 @@ class Executor:
                     begun += 1
                     if (refusal := await self._bounded_fence(fence)) is not None:
                         close_files(files)
-                        return _Run(begun, (), refusal=refusal)
+                        return Run(begun, (), refusal=refusal)
                     continue
-                stretch = _until_fence(steps, begun)
+                stretch = until_fence(steps, begun)
                 # One hop into a thread for all of them: a hop costs as much as a cheap step.
                 results, failure, seen, look = await trio.to_thread.run_sync(
-                    partial(_run_stretch, self._kernel, stretch, self._world.begin_look),
+                    partial(run_stretch, self._kernel, stretch, self._world.begin_look),
                     limiter=self._limiter,
                 )
                 begun += len(results) + (failure is not None)
@@ -339,11 +311,11 @@ class Executor:
                 self._world.note(seen, {}, look)
                 if failure is not None:
                     close_files(files)
-                    return _Run(begun, (), tuple(warnings), failure)
+                    return Run(begun, (), tuple(warnings), failure)
         except BaseException:
             close_files(files)
             raise
-        return _Run(begun, tuple(files), tuple(warnings))
+        return Run(begun, tuple(files), tuple(warnings))
 
     async def _bounded_fence(self, step: Fence) -> Refusal | None:
         """A fence on the way to fresh fds: what is still open is an answer, not waited for."""
@@ -351,39 +323,3 @@ class Executor:
             return await self._run_fence(step, None)
         what = f"{step.address.short} is still open from what was handed over before"
         return Refusal(Reason.in_use, what, {"devices": [str(step.address)]})
-
-
-def _until_fence(steps: Sequence[Step], begin: int) -> tuple[Step, ...]:
-    end = begin
-    while end < len(steps) and not isinstance(steps[end], Fence):
-        end += 1
-    return tuple(steps[begin:end])
-
-
-def _run_stretch(
-    kernel: Kernel, steps: Sequence[Step], begin_look: Callable[[], int]
-) -> tuple[list[StepResult], Refusal | None, Mapping[Address, Device | None], int]:
-    """In a thread: run steps until one fails, then look at the devices that they named."""
-    results: list[StepResult] = []
-    failure: Refusal | None = None
-    begun: list[Step] = []
-    try:
-        for step in steps:
-            begun.append(step)
-            results.append(kernel.run(step))
-    except RefusedError as error:
-        named = {"step": steps[len(results)].step, **error.refusal.details}
-        failure = replace(error.refusal, details=named)
-    except BaseException:
-        for result in results:
-            close_files(result.files)
-        raise
-    changed = {_address(s) for s in begun if s.step in {"bind", "unbind", "restore"}}
-    look = begin_look()
-    return results, failure, {address: kernel.look(address) for address in changed}, look
-
-
-def _address(step: Step) -> Address:
-    address = getattr(step, "address", None)
-    assert isinstance(address, Address)
-    return address

@@ -15,7 +15,16 @@ from typing import TypeVar
 from isod.core.isolation import Isolation
 from isod.core.ledger import Ledger
 from isod.model.address import Address
-from isod.model.event import Announce, Effect, Event, Forget, Quarantine, Remember, Unquarantine
+from isod.model.event import (
+    Announce,
+    Effect,
+    Event,
+    Forget,
+    Quarantine,
+    Remember,
+    ScrubAgain,
+    Unquarantine,
+)
 from isod.model.host import Device, Group, HostSnapshot
 from isod.model.policy import Policy
 from isod.model.survey import SurveyedFunction
@@ -86,6 +95,7 @@ class World:
                 case _:
                     self.carry_out(effect)
         if any(isinstance(effect, Forget | Unquarantine) for effect in effects):
+            self._scrub_again()
             self.on_free()
         if effects:
             self.on_change(self._touched(effects))
@@ -102,6 +112,11 @@ class World:
                 case Unquarantine(address=address):
                     groups |= self.groups_touched([address])
         return {one.address for group in groups for one in self.snapshot.members(group)}
+
+    def _scrub_again(self) -> None:
+        """What a scrub waits for may have gone."""
+        for lease in self.ledger.blocked:
+            self.apply(ScrubAgain(lease))
 
     def _tell(self, address: Address, what: str) -> None:
         self.journal.record("device.quarantined", f"{address} {what}", device=str(address))
@@ -170,6 +185,7 @@ class World:
             groups=MappingProxyType(self._groups),
             survey=self._survey,
         )
+        self._scrub_again()
 
     def groups_touched(self, addresses: Iterable[Address]) -> frozenset[int]:
         """The groups that these devices are known to be in, to be looked at with them."""

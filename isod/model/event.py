@@ -138,6 +138,23 @@ class Returned:
 
 
 @dataclass(frozen=True, slots=True)
+class ScrubBlocked:
+    """Nothing was reset: the reset would hit somebody else, ``why``. All of the lease is fenced.
+    ``seen``: the host's picture shows it, so that a change of it may end the wait."""
+
+    lease: str
+    why: str
+    seen: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubAgain:
+    """What a lease's scrub waits for may have changed."""
+
+    lease: str
+
+
+@dataclass(frozen=True, slots=True)
 class Quarantined:
     """An administrator does not trust a device."""
 
@@ -167,6 +184,8 @@ Event = (
     | Idle
     | Fenced
     | Returned
+    | ScrubBlocked
+    | ScrubAgain
     | Quarantined
     | Cleared
 )
@@ -262,7 +281,8 @@ class RunFences:
 
 @dataclass(frozen=True, slots=True)
 class GiveBack:
-    """Run ``steps`` (reset, restore), each whatever became of the others: Returned."""
+    """Run ``steps`` (reset, restore), each whatever became of the others: Returned. If a reset
+    would hit somebody else nothing is restored: ScrubBlocked."""
 
     lease: Lease
     steps: tuple[Step, ...]

@@ -52,8 +52,9 @@ class LeaseDevice:
 
     ``touched``: the plan binds or unbinds it, so a roll-back has to put it back; what sat on a vfio
     driver already is left alone until the client may have had it. ``resets_alone``: a scrub can
-    reset it. ``bridge``: taken from a driver, never bound to vfio. ``rule``: what allowed a
-    requested device, whose quota it counts against. ``pool``: out of which it was chosen.
+    reset it; where it cannot, ``hot_reset`` is the reset set that is reset in its stead, if all of
+    that is the lease's. ``bridge``: taken from a driver, never bound to vfio. ``rule``: what
+    allowed a requested device, whose quota it counts against. ``pool``: out of which it was chosen.
     """
 
     address: Address
@@ -68,6 +69,7 @@ class LeaseDevice:
     bridge: bool = False
     cdev: str | None = None
     rule: str | None = None
+    hot_reset: tuple[Address, ...] = ()
     vendor: str = ""
     product: str = ""
     pool: str | None = None
@@ -107,6 +109,7 @@ class Lease:
     ``granted_at`` is in seconds since the epoch.
     ``domain`` is the reset domain of its devices, as it was at the grant: all that shares a fate.
     ``former_limit`` is the RLIMIT_MEMLOCK (soft, hard) to go back to; None: none was raised.
+    ``waiting`` says what its scrub waits for, or waited for last.
     """
 
     id: str
@@ -126,6 +129,7 @@ class Lease:
     ever_leased: bool = False
     open: tuple[Address, ...] = ()
     ending: str | None = None
+    waiting: str | None = None
     revocation: Revocation | None = None
     warnings: tuple[str, ...] = ()
 

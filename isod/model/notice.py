@@ -51,6 +51,9 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "lease.ended": Kind(
             "lease {lease} is over, its devices are free", "e13c7a5f9b084d62a7f5c0b8d4e61f92"
         ),
+        "lease.waiting": Kind(
+            "lease {lease} waits to be scrubbed", "6c2f84b1e9d74a3f8b05d7c41e96a2f3", 5
+        ),
         "device.stranded": Kind(
             "lease {lease} could not put everything back", "3a6f1e8c5d7b4092a8c4f0e2b9d71655", 3
         ),

@@ -76,7 +76,7 @@ class DeviceInfo(Result):
 
     ``state`` is "free", "parked", a lease state, "quarantined" (it, or a member of its group),
     "host" (bound to a kernel driver) or "no IOMMU". ``quarantine`` says why it is in quarantine
-    itself.
+    itself, ``waiting`` what the scrub of its lease waits for.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -101,6 +101,7 @@ class DeviceInfo(Result):
     state: str
     holder: Holder | None = None
     quarantine: str | None = None
+    waiting: str | None = None
 
 
 class JoinedGroups(Result):
@@ -161,7 +162,8 @@ class LeaseOwner(Result):
 
 class LeaseInfo(Result):
     """A lease. ``secret`` is there in the answer to acquire alone. ``open`` lists the devices
-    that a draining lease still waits for; ``ending`` says why it ends."""
+    that a draining lease still waits for; ``ending`` says why it ends, ``waiting`` what a scrubbing
+    one waits for: something that is not of the lease and that its reset would hit."""
 
     id: str
     state: LeaseState
@@ -174,6 +176,7 @@ class LeaseInfo(Result):
     secret: str | None = None
     open: tuple[AddressText, ...] = ()
     ending: str | None = None
+    waiting: str | None = None
 
 
 class FileRole(Result):

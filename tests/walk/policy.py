@@ -17,6 +17,7 @@ def rule(
     what: str = '"anything"',
     take_from: Iterable[str] = DRIVERS,
     hand_over: Iterable[str] = ("iommufd", "group", "nodes"),
+    scrub: str = "try",
 ) -> str:
     """An allowing rule as TOML; ``uids`` of None: anyone."""
     who = '"anyone"' if uids is None else f"[{{ uid = {list(uids)} }}]"
@@ -29,6 +30,7 @@ what = {what}
 [rule.terms]
 memlock = {MEMLOCK}
 take_from = {list(take_from)}
+scrub = "{scrub}"
 hand_over = {list(hand_over)}
 """
 

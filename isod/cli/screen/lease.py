@@ -51,6 +51,8 @@ def _devices(lease: LeaseInfo) -> str:
         text += f" (parked: {comma_list(parked)})"
     if lease.open:
         text += f"; still open: {short_list(lease.open)}"
+    if lease.waiting is not None:
+        text += f"; waits: {lease.waiting}"
     return text
 
 

@@ -47,7 +47,8 @@ def state_words(device: DeviceInfo, group: GroupInfo | None, now: float) -> str:
         return f"blocked by {short_list(others)}"
     if device.state == "host":
         return "used by the host"
-    return f"{escape(device.state)} {holder_words(device.holder, now)}".rstrip()
+    words = f"{escape(device.state)} {holder_words(device.holder, now)}".rstrip()
+    return words if device.waiting is None else f"{words}: {escape(device.waiting)}"
 
 
 def short_list(addresses: Iterable[Address]) -> str:

@@ -35,9 +35,9 @@ from isod.model.event import (
     Recovered,
     Refuse,
     Remember,
-    Returned,
     Revoke,
     RunFences,
+    ScrubAgain,
     StartTimer,
     StopTimer,
     Unquarantine,
@@ -46,9 +46,22 @@ from isod.model.host import HostSnapshot, is_vfio_driver
 from isod.model.lease import Lease, State
 from isod.model.policy import Policy
 from isod.model.reason import Reason, Refusal
-from isod.model.step import Bind, Fence, Limit, OpenFile, Probe, Reset, Restore, Step, Unbind
+from isod.model.step import (
+    Bind,
+    Fence,
+    HotReset,
+    Limit,
+    OpenFile,
+    Probe,
+    Reset,
+    Restore,
+    Step,
+    Unbind,
+)
 
-FAILED = Refusal(Reason.kernel, "injected", {})
+from . import scrubbing
+from .scrubbing import FAILED
+
 HELD = Refusal(Reason.held_outside, "held by another program", {})
 BEFORE = 8
 
@@ -178,26 +191,46 @@ class Shell:
             case RunFences():
                 self._fence(effect)
             case GiveBack():
-                for step in effect.steps:
-                    self.run(step)
-                self.apply(Returned(effect.lease.id))
+                self._give_back(effect, fail_at, unseen=unseen)
             case Late():
                 self.apply(effect.event)
             case _:
                 raise AssertionError(effect)
 
+    def _give_back(self, effect: GiveBack, fail_at: int | None, *, unseen: bool) -> None:
+        owners = {g.number: one for one in self.ledger.leases.values() for g in one.groups}
+        assert scrubbing.blocked(self.host, effect, owners) is None, "nothing was plugged in"
+        if scrubbing.may_wait(effect) and fail_at is not None and fail_at < 4:
+            self.apply(scrubbing.waits(effect, seen=unseen))
+            self.todo.append(Late(ScrubAgain(effect.lease.id)))
+            return
+        failed = None
+        for step in effect.steps:
+            self.run(step, effect.lease)
+            if isinstance(step, Reset | HotReset) and fail_at is not None:
+                failed = step
+        self.apply(scrubbing.returned(effect, failed))
+        self._check_unclean(effect.lease, failed)
+
+    def _check_unclean(self, lease: Lease, failed: Step | None) -> None:
+        """What a rule wants scrubbed and could not be is given to nobody."""
+        if isinstance(failed, Reset | HotReset) and failed.required:
+            left = scrubbing.of_which(lease, failed) - self.ledger.quarantined.keys()
+            assert not left, f"{left} not scrubbed and given out again"
+
     def _prepare(self, effect: Prepare, fail_at: int | None) -> None:
         touched = self.touched.setdefault(effect.lease.id, set())
         for place, step in enumerate(effect.steps):
-            refusal = FAILED if place == fail_at else self._obstacle(step)
+            refusal = scrubbing.failing(step) if place == fail_at else self._obstacle(step)
             if isinstance(step, Bind | Unbind):
                 touched.add(step.address)
                 if refusal is not None:
                     self.run(step)  # it did its work and failed afterwards, say at reading back
             if refusal is not None:
                 self.apply(PrepareFailed(effect.lease.id, place + 1, refusal))
+                self._check_unclean(effect.lease, step)
                 return
-            self.run(step)
+            self.run(step, effect.lease)
         self.ours[effect.lease.id] = frozenset(effect.lease.requested)
         files = (OpenFile("iommufd", -1),)
         self.apply(Prepared(effect.lease.id, files, effect.lease.devices))
@@ -271,7 +304,7 @@ class Shell:
 
     # --- the kernel's part ----------------------------------------------------------------------
 
-    def run(self, step: Step) -> None:
+    def run(self, step: Step, lease: Lease | None = None) -> None:
         """One step, with what the kernel would never do or isod must never ask as assertions."""
         match step:
             case Unbind():
@@ -286,6 +319,11 @@ class Shell:
                     self.drivers[step.address] = None
             case Reset():
                 self._check_alone(step.address)
+            case HotReset():
+                assert lease is not None
+                scrubbing.check_hot_reset(self.host, step, lease, self.drivers)
+                for address in scrubbing.hit_by(self.host, step):
+                    self._check_alone(address)
             case Restore():
                 self._check_alone(step.address)
                 self.drivers[step.address] = step.driver

@@ -42,8 +42,13 @@ def device(short: str, group: int | None, driver: str | None = None, **facts: An
     return Device(address, sum(map(ord, short)), driver=driver, group=group, **given)
 
 
-def bridge(short: str, group: int | None, driver: str | None = "pcieport") -> Device:
-    return device(short, group, driver, device_class="060400", header_type=1, reset_methods=())
+def bridge(
+    short: str, group: int | None, driver: str | None = "pcieport", below: str | None = None
+) -> Device:
+    """A bridge; ``below`` is the bus behind it ("04")."""
+    facts = {"device_class": "060400", "header_type": 1, "reset_methods": ()}
+    bus = None if below is None else f"0000:{below}"
+    return device(short, group, driver, secondary_bus=bus, **facts)
 
 
 def host(*devices: Device, firmware: Sequence[int] = ()) -> HostSnapshot:

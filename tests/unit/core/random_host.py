@@ -39,7 +39,8 @@ def random_policy(dice: Random, snapshot: HostSnapshot) -> Policy:
 
 def _place(dice: Random, shape: str, group: int) -> list[Device]:
     bus = f"{group:02x}"
-    resets = dice.choice((("flr", "bus"), ("bus",), ()))
+    old = shape in {"bridge", "shared bus"} and dice.random() < 0.5
+    resets = ("bus",) if old else dice.choice((("flr", "bus"), ("bus",), ()))
 
     def function(short: str, group: int, **facts: object) -> Device:
         return device(short, group, dice.choice(_DRIVERS), reset_methods=resets, **facts)
@@ -50,9 +51,11 @@ def _place(dice: Random, shape: str, group: int) -> list[Device]:
         case "several":
             return [function(f"{bus}:00.{n}", group) for n in range(dice.randint(2, 4))]
         case "bridge":
-            above = bridge(f"{bus}:00.0", group, dice.choice((None, "pcieport", "shpchp")))
+            below = f"{group + 64:02x}"
+            driver = dice.choice((None, "pcieport", "shpchp"))
+            above = bridge(f"{bus}:00.0", group, driver, below=below)
             slots = range(1, dice.randint(2, 4))
-            return [above, *(function(f"{group + 64:02x}:{n:02x}.0", group) for n in slots)]
+            return [above, *(function(f"{below}:{n:02x}.0", group) for n in slots)]
         case "virtual":
             short = f"{bus}:00.0"
             count = dice.randint(0, 3)
@@ -68,7 +71,7 @@ def _place(dice: Random, shape: str, group: int) -> list[Device]:
             made_on = replace(device(uuid, group + 80, "vfio_mdev"), parent=parent.address)
             return [parent] if dice.random() < 0.3 else [parent, made_on]
         case _:
-            above = replace(bridge(f"{bus}:00.0", group), secondary_bus=f"0000:{group + 96:02x}")
+            above = bridge(f"{bus}:00.0", group, below=f"{group + 96:02x}")
             return [
                 above,
                 *(
