@@ -332,11 +332,8 @@ class Ledger:
     def _returned(self, lease: Lease, event: Returned) -> Effects:
         effects: list[Effect] = []
         for address, problem in event.problems:
-            effects.extend(self._quarantine(scrub.unclean(lease, address, problem)))
-        effects.extend(
-            Announce("device.stranded", lease, f"{address}: {refusal.message}")
-            for address, refusal in event.problems
-        )
+            effects += self._quarantine(scrub.unclean(lease, address, problem))
+            effects.append(Announce("device.stranded", lease, f"{address}: {problem.message}"))
         refusal = self._refusals.pop(lease.id, None)
         self._begun.pop(lease.id, None)
         del self._leases[lease.id]
