@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from isod.model.address import Address
+from isod.model.critical import CriticalFacts
 from isod.model.host import Device, Features, Group, HostSnapshot
 from isod.model.lease import Lease, LeaseDevice, State
 from isod.model.peer import Peer
@@ -29,6 +30,8 @@ from isod.model.step import HandOver, OpenFile
 from .isolation import Isolation, blocks_ownership
 from .ledger import Ledger
 from .reset_set import ResetSets
+
+NOTHING_NEEDED = CriticalFacts()
 
 
 def may_see(peer: Peer, uid: int) -> bool:
@@ -71,7 +74,13 @@ def holder(lease: Lease | None, peer: Peer) -> Holder | None:
     )
 
 
-def device_info(device: Device, ledger: Ledger, peer: Peer, sets: ResetSets) -> DeviceInfo:
+def device_info(
+    device: Device,
+    ledger: Ledger,
+    peer: Peer,
+    sets: ResetSets,
+    needs: CriticalFacts = NOTHING_NEEDED,
+) -> DeviceInfo:
     lease = None if device.group is None else ledger.owner_of(device.group)
     entry = ledger.quarantined.get(device.address)
     return DeviceInfo(
@@ -96,6 +105,7 @@ def device_info(device: Device, ledger: Ledger, peer: Peer, sets: ResetSets) -> 
         holder=holder(lease, peer),
         quarantine=None if entry is None else entry.why,
         waiting=None if lease is None or lease.state is not State.scrubbing else lease.waiting,
+        needed=tuple(dict.fromkeys(use.kind for use in needs.uses.get(device.address, ()))),
     )
 
 
@@ -128,7 +138,13 @@ def _public(lease: Lease) -> str:
     return lease.state.public
 
 
-def group_info(group: Group, isolation: Isolation, ledger: Ledger, peer: Peer) -> GroupInfo:
+def group_info(
+    group: Group,
+    isolation: Isolation,
+    ledger: Ledger,
+    peer: Peer,
+    needs: CriticalFacts = NOTHING_NEEDED,
+) -> GroupInfo:
     snapshot, together = isolation.snapshot, isolation.numbers(group.number)
     lease = ledger.owner_of(group.number)
     members = snapshot.members(group.number)
@@ -151,6 +167,7 @@ def group_info(group: Group, isolation: Isolation, ledger: Ledger, peer: Peer) -
         holder=holder(lease, peer),
         blocked_by=blocking,
         quarantined=quarantined,
+        needed=tuple(address for address in group.members if address in needs.uses),
         firmware_mapping=bool(group.firmware_mappings),
         isolation=JoinedGroups(groups=together, quirks=isolation.quirks(group.number))
         if len(together) > 1

@@ -43,6 +43,7 @@ Answer = BaseModel | dict[str, Any] | Begun | Opened
 
 # What is decided by what the host needs.
 _DECIDING = frozenset({"lease.acquire", "lease.explain"})
+_LISTING = frozenset({"host.devices", "host.groups"})
 
 
 class Gate:
@@ -108,6 +109,8 @@ class Gate:
         """Look at what must not be older than the requests, right before they are called."""
         if not _DECIDING.isdisjoint(methods):
             await self._needs.look()
+        elif not _LISTING.isdisjoint(methods):
+            await self._needs.look_for_a_list()
         if "host.isolation" in methods:
             await self._surveys.look()
 
@@ -164,7 +167,7 @@ class Gate:
 
     def _host_info(self, who: Identity, params: request.NoParams) -> Answer:
         snapshot = self._world.snapshot
-        features = snapshot.features
+        features, age = snapshot.features, self._needs.age
         return reply.HostInfo(
             kernel=features.kernel,
             simulated=self._simulated,
@@ -180,18 +183,21 @@ class Gate:
             leases=len(self._world.ledger.leases),
             snapshot=snapshot.sequence,
             policy=self._world.policy.number,
+            needs=None
+            if age is None
+            else reply.NeedsRead(age=age, unread=self._needs.facts.unread),
         )
 
     def _host_devices(self, who: Identity, params: request.Page) -> Answer:
         snapshot, ledger = self._world.snapshot, self._world.ledger
-        sets = self.resets.sets
+        sets, needs = self.resets.sets, self._needs.facts
         return page_of(
             sorted(snapshot.devices),
             params,
             address_cursor,
             lambda found, following: reply.DevicePage(
                 devices=tuple(
-                    view.device_info(snapshot.devices[address], ledger, who.peer, sets)
+                    view.device_info(snapshot.devices[address], ledger, who.peer, sets, needs)
                     for address in found
                 ),
                 next=following,
@@ -201,14 +207,14 @@ class Gate:
 
     def _host_groups(self, who: Identity, params: request.Page) -> Answer:
         snapshot, ledger = self._world.snapshot, self._world.ledger
-        isolation = self._world.isolation
+        isolation, needs = self._world.isolation, self._needs.facts
         return page_of(
             sorted(snapshot.groups),
             params,
             number_cursor,
             lambda found, following: reply.GroupPage(
                 groups=tuple(
-                    view.group_info(snapshot.groups[number], isolation, ledger, who.peer)
+                    view.group_info(snapshot.groups[number], isolation, ledger, who.peer, needs)
                     for number in found
                 ),
                 next=following,

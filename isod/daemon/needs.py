@@ -13,6 +13,7 @@ from isod.model.critical import CriticalFacts
 from .world import World
 
 SECONDS = 5.0
+LISTED_SECONDS = 5.0
 _THREADS = 4
 
 
@@ -30,6 +31,7 @@ class Needs:
         self._nursery = nursery
         self._moments = count(1)
         self._begun = 0
+        self._read_at: float | None = None
         self._turn = trio.Lock()
         self._limiter = trio.CapacityLimiter(_THREADS)
 
@@ -40,7 +42,22 @@ class Needs:
         async with self._turn:
             if self._begun < asked:
                 self._begun = next(self._moments)
+                began = trio.current_time()
                 self.facts = await self._read()
+                self._read_at = began
+
+    async def look_for_a_list(self) -> None:
+        """Look unless that was done within LISTED_SECONDS: a list decides nothing, and who asks
+        for one page after the other should not have all looked up again for each."""
+        age = self.age
+        if age is None or age > LISTED_SECONDS:
+            await self.look()
+
+    @property
+    def age(self) -> float | None:
+        """How many seconds ago ``facts`` were read, counted from the beginning of that look; None
+        before the first."""
+        return None if self._read_at is None else trio.current_time() - self._read_at
 
     def look_then(self, act: Callable[[], None]) -> None:
         """Look, then do something with the fresh facts."""

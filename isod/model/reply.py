@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .critical import Kind
 from .lease import Why
 from .quarantine import There
 from .request import AddressText
@@ -48,8 +49,17 @@ class KernelFeatures(Result):
     noiommu: bool
 
 
+class NeedsRead(Result):
+    """When it was read what the host needs of its devices, ``age`` seconds ago. ``unread`` says why
+    it could not be, if so: then lists show none of it, and nothing is granted."""
+
+    age: float
+    unread: str | None = None
+
+
 class HostInfo(Result):
-    """``snapshot`` and ``policy`` are numbers that grow with every change."""
+    """``snapshot`` and ``policy`` are numbers that grow with every change. ``needs`` is what
+    ``needed`` in the lists of devices and groups was made from."""
 
     kernel: str
     simulated: bool
@@ -60,6 +70,7 @@ class HostInfo(Result):
     leases: int
     snapshot: int
     policy: int
+    needs: NeedsRead | None = None
 
 
 class Holder(Result):
@@ -76,7 +87,8 @@ class DeviceInfo(Result):
 
     ``state`` is "free", "parked", a lease state, "quarantined" (it, or a member of its group),
     "host" (bound to a kernel driver) or "no IOMMU". ``quarantine`` says why it is in quarantine
-    itself, ``waiting`` what the scrub of its lease waits for.
+    itself, ``waiting`` what the scrub of its lease waits for, ``needed`` what the host needs it
+    for (for a list, that may be some seconds old).
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -102,6 +114,7 @@ class DeviceInfo(Result):
     holder: Holder | None = None
     quarantine: str | None = None
     waiting: str | None = None
+    needed: tuple[Kind, ...] = ()
 
 
 class JoinedGroups(Result):
@@ -113,8 +126,9 @@ class JoinedGroups(Result):
 
 class GroupInfo(Result):
     """An IOMMU group. ``blocked_by`` lists members on drivers that keep it from being owned,
-    ``quarantined`` those in quarantine: with one of them nobody gets the group. ``isolation`` is
-    there where the policy's quirks join it with others: they go together."""
+    ``quarantined`` those in quarantine: with one of them nobody gets the group. ``needed`` lists
+    those that the host needs. ``isolation`` is there where the policy's quirks join it with
+    others: they go together."""
 
     number: int
     generation: int
@@ -124,6 +138,7 @@ class GroupInfo(Result):
     holder: Holder | None = None
     blocked_by: tuple[AddressText, ...] = ()
     quarantined: tuple[AddressText, ...] = ()
+    needed: tuple[AddressText, ...] = ()
     firmware_mapping: bool = False
     isolation: JoinedGroups | None = None
 

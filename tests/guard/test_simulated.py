@@ -11,6 +11,7 @@ from rich.console import Console
 
 from isod.cli.screen.refusal import refusal_screen
 from isod.cli.screen.terminal import WIDTH
+from isod.client.blocking import Client
 from isod.kernel.simulated import critical
 from isod.kernel.simulated.hosts import DEMO
 from isod.model.critical import Kind
@@ -52,6 +53,27 @@ def test_a_member_of_its_group_is_refused_on_a_screen_of_three_lines(
         "  Who can fix it: an administrator.  Move the route, or list 04:01.0 in critical_ok of "
         "your rule.",
     ]
+
+
+def test_lists_say_what_the_host_needs_and_how_old_that_is(root: Path, stage: Stage) -> None:
+    critical.need(root, NIC, "default route", ROUTE)
+
+    def needed() -> dict[str, tuple[str, ...]]:
+        return {one.address.name: one.needed for one in isod.devices() if one.needed}
+
+    with Client.connect(stage.socket) as isod:
+        # Up to some seconds old: other tests of this daemon have just asked.
+        stage.daemon.until(lambda: NIC in needed(), "the route is not listed", 20.0)
+        found = needed()
+        assert found[NIC] == ("default route",)
+        assert found[HOST_BRIDGE] == ("chipset",)
+        assert FELLOW not in found
+        (group,) = [one for one in isod.groups() if one.number == 14]
+        assert [address.name for address in group.needed] == [NIC]
+        needs = isod.info().needs
+        assert needs is not None
+        assert needs.unread is None
+        assert needs.age < 20
 
 
 def _screen(refused: dict[str, Any]) -> list[str]:

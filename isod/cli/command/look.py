@@ -9,7 +9,7 @@ from isod.cli.link import Link, fail
 from isod.cli.output import show, show_json
 from isod.cli.pci_names import machine_names
 from isod.cli.screen.device import device_screen
-from isod.cli.screen.listing import listing_rows, listing_screen
+from isod.cli.screen.listing import listing_rows, listing_screen, needs_words
 from isod.model.address import Address
 
 from .options import device_address, json_option
@@ -32,16 +32,19 @@ def list_devices(link: Link, *, everything: bool, as_json: bool) -> None:
     """
     with link.connect(as_json=as_json) as client:
         devices, groups = list(client.devices()), list(client.groups())
+        needs = client.info().needs
     if as_json:
         show_json(
             {
                 "groups": [group.model_dump(mode="json", by_alias=True) for group in groups],
                 "devices": [device.model_dump(mode="json", by_alias=True) for device in devices],
+                "needs": None if needs is None else needs.model_dump(mode="json"),
             }
         )
         return
     rows = listing_rows(devices, groups, machine_names(devices), link.now(), bridges=everything)
-    show(listing_screen(rows, hidden=len(devices) - len(rows)))
+    note = needs_words(needs, devices)
+    show(listing_screen(rows, hidden=len(devices) - len(rows), note=note))
 
 
 @click.command("show", epilog=EXIT_CODES)

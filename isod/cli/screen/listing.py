@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from isod.cli.pci_names import PciNames, what
-from isod.model.reply import DeviceInfo, GroupInfo
+from isod.model.reply import DeviceInfo, GroupInfo, NeedsRead
 
 from .terminal import escape
 from .words import state_words
@@ -22,6 +22,7 @@ _STATE_STYLES: tuple[tuple[str, str], ...] = (
     ("parked", "dim"),
     ("used", "dim"),
     ("bridge", "dim"),
+    ("host", "dim"),
     ("quarantined", "bold red"),
     ("no IOMMU", "bold red"),
 )
@@ -90,8 +91,27 @@ def _members(
         )
 
 
-def listing_screen(rows: Sequence[Row], *, hidden: int = 0) -> RenderableType:
-    """Lay the lines out as a table. ``hidden`` counts the bridges that were left out."""
+def needs_words(needs: NeedsRead | None, devices: Iterable[DeviceInfo]) -> str | None:
+    """How old it is what the host needs, where that is shown and not of this very moment; and what
+    kept it from being read."""
+    if needs is None:
+        return None
+    if needs.unread is not None:
+        return (
+            f"(what the host needs could not be read: {escape(needs.unread)}; "
+            "until it can, nothing is granted)"
+        )
+    shown = any(device.needed and not is_bridge(device) for device in devices)
+    if not shown or needs.age < 1:
+        return None
+    return f"(what the host needs: as of {needs.age:.0f} s ago)"
+
+
+def listing_screen(
+    rows: Sequence[Row], *, hidden: int = 0, note: str | None = None
+) -> RenderableType:
+    """Lay the lines out as a table. ``hidden`` counts the bridges that were left out; ``note``
+    goes below."""
     if not rows:
         return Text("No devices that could be handed out.")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=True)
@@ -105,10 +125,11 @@ def listing_screen(rows: Sequence[Row], *, hidden: int = 0) -> RenderableType:
         state = Text(row.state, style=_style(row.state))
         cells = (row.group, row.device, row.what, row.driver, row.reset)
         table.add_row(*(Text(cell) for cell in cells), state)
-    if not hidden:
-        return table
-    plural = "s" if hidden > 1 else ""
-    return Stack(table, Text(f"({hidden} bridge{plural} not shown; --all shows them)", style="dim"))
+    notes = [] if note is None else [note]
+    if hidden:
+        plural = "s" if hidden > 1 else ""
+        notes.append(f"({hidden} bridge{plural} not shown; --all shows them)")
+    return Stack(table, *(Text(one, style="dim") for one in notes))
 
 
 def _style(state: str) -> str:

@@ -42,13 +42,22 @@ def state_words(device: DeviceInfo, group: GroupInfo | None, now: float) -> str:
     neighbours = () if group is None or device.quarantine is not None else group.quarantined
     if device.state == "quarantined" and neighbours:
         return f"blocked by {short_list(neighbours)} (quarantined)"
+    if device.state in ("free", "host"):
+        return _not_leased(device, group)
+    words = f"{escape(device.state)} {holder_words(device.holder, now)}".rstrip()
+    return words if device.waiting is None else f"{words}: {escape(device.waiting)}"
+
+
+def _not_leased(device: DeviceInfo, group: GroupInfo | None) -> str:
+    """What the host does with a device that nobody has, or what keeps it from being had."""
+    if device.needed:
+        return f"host: {', '.join(map(escape, device.needed))}"
+    if group is not None and group.needed:
+        return f"blocked by {short_list(group.needed)}"
     others = () if group is None else tuple(a for a in group.blocked_by if a != device.address)
     if device.state == "free" and others:
         return f"blocked by {short_list(others)}"
-    if device.state == "host":
-        return "used by the host"
-    words = f"{escape(device.state)} {holder_words(device.holder, now)}".rstrip()
-    return words if device.waiting is None else f"{words}: {escape(device.waiting)}"
+    return "used by the host" if device.state == "host" else "free"
 
 
 def short_list(addresses: Iterable[Address]) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from isod.cli.pci_names import PciNames, class_words, machine_names, read_names, what
-from isod.cli.screen.listing import listing_rows, listing_screen
+from isod.cli.screen.listing import listing_rows, listing_screen, needs_words
 from isod.cli.screen.terminal import render
 from isod.cli.screen.words import age
-from isod.model.reply import Holder
+from isod.model.reply import Holder, NeedsRead
 
-from .replies import DEVICES, GROUPS, NOW, TWO_HOURS_AGO, device
+from .replies import DEVICES, GROUPS, NOW, TWO_HOURS_AGO, address, device, group
 
 NAMES = PciNames()
 PCI_IDS = """\
@@ -124,3 +124,41 @@ def test_class_words(code: str, words: str) -> None:
 def test_devices_of_other_buses_have_words_of_their_own() -> None:
     mediated = device("mdev:83b8f4f2-509f-382f-3c1e-e6bfe0fa1001", vendor="", product="")
     assert what(mediated, NAMES) == "Mediated device"
+
+
+def test_what_the_host_needs_is_named_and_blocks_its_neighbours() -> None:
+    needing = [
+        device("04:01.0", driver="e1000", group=14, needed=("default route", "console")),
+        device("04:02.0", driver="e1000", group=14),
+        device("04:03.0", driver=None, group=14, state="free"),
+    ]
+    groups = [group(14, "04:01.0", "04:02.0", "04:03.0", needed=(address("04:01.0"),))]
+    rows = listing_rows(needing, groups, NAMES, NOW)
+    assert [row.state for row in rows] == [
+        "host: default route, console",
+        "blocked by 04:01.0",
+        "blocked by 04:01.0",
+    ]
+
+
+def test_a_lease_is_told_of_rather_than_what_the_host_once_needed() -> None:
+    taken = device("04:01.0", group=14, state="leased", needed=("chipset",))
+    groups = [group(14, "04:01.0", needed=(address("04:01.0"),))]
+    (row,) = listing_rows([taken], groups, NAMES, NOW)
+    assert row.state == "leased"
+
+
+def test_old_needs_say_how_old_they_are() -> None:
+    needing = [device("04:01.0", needed=("swap",))]
+    assert needs_words(NeedsRead(age=3.4), needing) == "(what the host needs: as of 3 s ago)"
+    assert needs_words(NeedsRead(age=0.2), needing) is None
+    assert needs_words(NeedsRead(age=3.4), DEVICES) is None
+    assert needs_words(None, needing) is None
+
+
+def test_needs_that_could_not_be_read_are_no_needs_that_are_not() -> None:
+    note = needs_words(NeedsRead(age=3.4, unread="too\x1b long"), DEVICES)
+    assert note is not None
+    assert "could not be read: too\\x1b long" in note
+    rows = listing_rows(DEVICES, GROUPS, NAMES, NOW)
+    assert "nothing is granted" in render(listing_screen(rows, note=note))

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Any, cast
 
+import pytest
 import trio
 import trio.testing
 
-from isod.daemon.needs import Needs
+from isod.daemon.needs import LISTED_SECONDS, Needs
 from isod.daemon.world import World
 from isod.kernel.port import Kernel
 from isod.model.critical import CriticalFacts
@@ -104,3 +105,28 @@ async def test_who_looks_and_then_acts_acts_on_fresh_facts() -> None:
         needs = needs_of(FakeKernel(CriticalFacts), nursery)
         needs.look_then(lambda: seen.append(needs.facts))
     assert seen == [CriticalFacts()]
+
+
+async def test_a_list_takes_facts_of_some_seconds_and_says_how_old_they_are(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        kernel = FakeKernel(CriticalFacts)
+        needs = needs_of(kernel, nursery)
+        ages = [needs.age]
+        for pause in (0.0, LISTED_SECONDS - 1, 1.5):
+            await trio.sleep(pause)
+            await needs.look_for_a_list()
+            ages.append(needs.age)
+        assert ages[0] is None
+        assert ages[1:] == pytest.approx([0.0, LISTED_SECONDS - 1, 0.0])
+        assert kernel.looks == 2
+
+
+async def test_a_list_never_makes_a_decision_use_old_facts() -> None:
+    async with trio.open_nursery() as nursery:
+        kernel = FakeKernel(CriticalFacts)
+        needs = needs_of(kernel, nursery)
+        await needs.look_for_a_list()
+        await needs.look()
+        assert kernel.looks == 2

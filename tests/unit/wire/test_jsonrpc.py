@@ -96,7 +96,8 @@ def test_a_model_is_written_by_its_aliases() -> None:
     answer = _document(jsonrpc.result(3, page))
     assert answer["id"] == 3
     (written,) = answer["result"]["devices"]
-    defaults = {"holder": None, "quarantine": None, "waiting": None}
+    empty = dict.fromkeys(("holder", "quarantine", "waiting"))
+    defaults: dict[str, object] = {**empty, "needed": []}
     assert written == {"address": "pci:0000:01:00.0", "class": "0200", **defaults}
 
 
