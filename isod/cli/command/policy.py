@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from rich.text import Text
 
 from isod.cli.failure import EXIT_CODES, Ended, ExitCode
 from isod.cli.link import fail
@@ -111,8 +113,12 @@ def _try(
         else:
             show(faults_screen(report), on_stderr=True)
         raise Ended(ExitCode.error)
+    name = host or cases.host or LIVE
+    if name == LIVE and os.geteuid() != 0:
+        text = "Not root: what this kernel offers is not known, so every hand-over is unsupported."
+        show(Text(f"Warning: {text}"), on_stderr=True)
     try:
-        seen = see_host(host or cases.host or LIVE, cases.file.parent if host is None else Path())
+        seen = see_host(name, cases.file.parent if host is None else Path())
     except NoHostError as error:
         fail(str(error), as_json=as_json)
     return Trial(report.policy, seen.snapshot, seen.facts).run(cases.cases)
