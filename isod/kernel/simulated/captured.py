@@ -105,6 +105,9 @@ def _open_for_users(directory: Path) -> None:
         driver = host.tree.driver(name)
         if place is None:
             continue
+        functions = sum(entry.startswith("virtfn") for entry in names_in(place))
+        if functions:  # a scan does not read it, since that may wait; a probe by vfio asks for it
+            (place / "sriov_numvfs").write_text(f"{functions}\n")
         if driver is not None:
             link = host.tree.drivers / driver / name
             link.symlink_to(os.path.relpath(place, link.parent))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import tarfile
@@ -97,6 +98,17 @@ def test_one_without_iommu_on_vfio_has_its_fake_group(tmp_path: Path) -> None:
     place = loaded(tmp_path, captured(host))
     assert looks(place) == looks(host)
     assert [path.name for path in (place / "dev/vfio").glob("noiommu-*")]
+
+
+def test_a_card_with_virtual_functions_stays_one(tmp_path: Path) -> None:
+    """vfio-pci takes no card that has some."""
+    build(tmp_path / "host", HOSTS["sriov"])
+    place = loaded(tmp_path, captured(tmp_path / "host"))
+    unbind_driver(place, "0000:01:00.0")
+    write(place, "0000:01:00.0", "driver_override", "vfio-pci")
+    with pytest.raises(OSError) as refused:
+        bind_driver(place, "0000:01:00.0", "vfio-pci")
+    assert refused.value.errno == errno.EBUSY
 
 
 def test_nothing_of_whom_it_comes_from_is_in_it(tmp_path: Path) -> None:
