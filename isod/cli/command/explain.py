@@ -59,8 +59,10 @@ def explain(
     elif result.refusal is None:
         show(explain_screen(result))
     else:
-        screen = refusal_screen(result.refusal["message"], result.refusal["data"], time.time())
+        refusal = result.refusal
+        screen = refusal_screen(
+            refusal["message"], refusal["data"], time.time(), note="Nothing was changed."
+        )
         show(screen, on_stderr=True)
-        click.echo("Nothing was changed.", err=True)
     if not result.allowed:
         raise Ended(ExitCode.refused)

@@ -21,13 +21,18 @@ _INDENT = "  "
 
 
 def refusal_screen(
-    message: str, data: Mapping[str, Any], now: float, *, width: int = WIDTH
+    message: str, data: Mapping[str, Any], now: float, *, note: str = "", width: int = WIDTH
 ) -> RenderableType:
-    """Tell a refusal. ``data`` is the error's, as the daemon sent it: any member may lack."""
+    """Tell a refusal. ``data`` is the error's, as the daemon sent it: any member may lack. With a
+    ``note`` beside the reason, the message stands below."""
     reason = str(data.get("reason", "refused"))
-    lines = _wrap(f"Refused: {escape(reason)}.  {escape(message)}", width, most=2)
+    if note:
+        lines = [f"Refused: {escape(reason)}.  {note}"[:width]]
+        lines += _wrap(escape(message), width, most=2, indent=_INDENT)
+    else:
+        lines = _wrap(f"Refused: {escape(reason)}.  {escape(message)}", width, most=2)
     blocks = "; ".join(_blocking(message, data, now))
-    if blocks:
+    if blocks and len(lines) < 3:
         lines += _wrap(blocks, width, most=3 - len(lines), indent=_INDENT)
     lines += _wrap(_remedy(reason, data), width, most=2, indent=_INDENT)
     head = Text(lines[0])

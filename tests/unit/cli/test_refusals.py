@@ -138,6 +138,19 @@ def test_a_refusal_says_what_blocks_who_can_fix_it_and_how(reason: Reason) -> No
 
 
 @pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.name)
+def test_explain_says_besides_that_nothing_was_changed(reason: Reason) -> None:
+    refusal = jsonrpc.refusal_object(SAID[reason].refusal)
+    data = refusal["data"]
+    assert isinstance(data, dict)
+    shown = refusal_screen(str(refusal["message"]), data, NOW, note="Nothing was changed.")
+    lines = render(shown).splitlines()
+    assert lines[0] == f"Refused: {reason.name}.  Nothing was changed."
+    assert 3 <= len(lines) <= 5
+    assert "…" not in "".join(lines)
+    assert lines[-1].startswith("  ")
+
+
+@pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.name)
 def test_a_hint_says_how_and_not_once_more_what(reason: Reason) -> None:
     assert reason.hint
     assert len(reason.hint) < 100
