@@ -5,11 +5,12 @@ PYTHON ?= python3
 KERNEL ?= 7.2
 TOPOLOGY ?= standard
 PYTEST ?=
+RUNS ?= 1000000
 
 export PYTHON
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast prediction lint mutations lab lab-tools lab-setup test-setup demo-setup install clean
+.PHONY: help demo test test-fast prediction lint mutations fuzz lab lab-tools lab-setup test-setup demo-setup install clean
 
 help:
 	@echo 'make demo       isod at work on a simulated host, in under a minute'
@@ -17,6 +18,7 @@ help:
 	@echo 'make test-fast  the same without the lab and what is slow, on all processors'
 	@echo 'make lab        a shell in a guest with isod running [KERNEL=$(KERNEL) TOPOLOGY=$(TOPOLOGY)]'
 	@echo 'make prediction hot-reset answers against real kernels, not part of make test'
+	@echo 'make fuzz       everything that reads what others wrote [RUNS=$(RUNS) for each target]'
 	@echo 'make mutations  break each promise on purpose and see a test turn red'
 	@echo 'make install    isod, isoctl, units and the empty policy below $$DESTDIR/usr, as root'
 	@echo 'make clean      remove what was made in the checkout (the lab keeps its cache elsewhere)'
@@ -43,6 +45,9 @@ lint: test-setup
 
 mutations: test-setup
 	@$(BIN)/python -m tests.mutations
+
+fuzz: test-setup
+	@$(BIN)/python -m tests.fuzz $(RUNS)
 
 lab: lab-tools
 	@$(BIN)/python -m tests.lab.shell $(KERNEL) $(TOPOLOGY)

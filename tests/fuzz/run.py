@@ -1,0 +1,46 @@
+"""Runs fuzzing processes and reads what they say in the end."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+_TMPFS = Path("/dev/shm")
+_DONE = re.compile(r"^Done (\d+) in", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run. ``executions`` counts inputs; ``megabytes`` is the peak of memory."""
+
+    found: bool
+    executions: int
+    megabytes: int
+    output: str
+
+
+def fuzz(target: str, runs: int, corpus: Path | None = None) -> Outcome:
+    """Fuzz one target for so many inputs. What is found stays in ``corpus``, if one is named."""
+    with tempfile.TemporaryDirectory(prefix="isod-fuzz-", dir=_TMPFS) as name:
+        folder = Path(name)
+        inputs = corpus or folder / "corpus"
+        inputs.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "tests.fuzz.child", target, str(runs), name, str(inputs)]
+        with (folder / "output").open("wb+") as output:
+            process = subprocess.Popen(command, stdout=output, stderr=output)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            output.seek(0)
+            said = output.read().decode(errors="replace")
+    done = _DONE.search(said)
+    return Outcome(
+        found=process.returncode != 0,
+        executions=int(done[1]) if done else 0,
+        megabytes=usage.ru_maxrss // 1024,
+        output=said[-6000:],
+    )
