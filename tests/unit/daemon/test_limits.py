@@ -153,3 +153,26 @@ async def test_new_limits_hold_for_new_connections(server: Server) -> None:
             assert (await said(old))["id"] == 2
             await ask(new, 9, "host.info")
             assert (await said(new))["id"] == 9, "neither of its two was refused"
+
+
+async def test_a_user_has_so_many_requests_waiting(server: Server) -> None:
+    server.limit(waits_per_uid=1)
+    wanted = [{"address": "01:00.0"}]
+    with await server.connect() as client:
+        for number in (1, 2, 3):
+            await ask(client, number, "lease.acquire", devices=wanted, wait=60)
+        told = await said(client)
+        assert told["id"] == 3, "the first has the group, the second waits for it"
+        assert told["error"]["data"]["reason"] == "quota"
+        assert "waiting" in told["error"]["message"]
+
+
+async def test_a_user_has_so_many_leases(server: Server) -> None:
+    server.limit(leases_per_uid=1)
+    with await server.connect() as client, await server.connect() as other:
+        await ask(client, 1, "lease.acquire", devices=[{"address": "01:00.0"}])
+        await ask(client, 2, "host.info")
+        await said(client)
+        await ask(other, 1, "lease.acquire", devices=[{"address": "01:00.1"}])
+        told = await said(other)
+        assert told["error"]["message"] == "you have 1 leases, the most that one user may have"
