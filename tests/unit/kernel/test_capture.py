@@ -82,6 +82,17 @@ def test_so_does_one_that_people_have_worked_on(tmp_path: Path) -> None:
     assert looks(loaded(tmp_path, captured(host))) == looks(host)
 
 
+def test_distances_of_nodes_come_along(tmp_path: Path) -> None:
+    host = tmp_path / "host"
+    build(host, SERVERS["gpu-server"])
+    for node, line in (("node0", "10 21"), ("node1", "21 10")):
+        (host / "sys/devices/system/node" / node).mkdir(parents=True)
+        (host / "sys/devices/system/node" / node / "distance").write_text(f"{line}\n")
+    with closing(SimulatedKernel(host)) as kernel:
+        assert kernel.snapshot(0).distances[1] == {0: 21, 1: 10}
+    assert looks(loaded(tmp_path, captured(host))) == looks(host)
+
+
 def test_a_capture_of_a_capture_is_the_same(tmp_path: Path) -> None:
     build(tmp_path / "host", HOSTS["standard"])
     first = captured(tmp_path / "host")
