@@ -28,7 +28,7 @@ from .acs import Passage, controls
 from .isolation import Isolation
 from .pci_links import Hierarchies, Link, PciTree, links
 
-_HINT = "isod survey, run as root, reads it"
+_HINT = "isod survey, run as root, reads it (isod-survey.service does at boot)"
 
 
 class IsolationAnalysis:
