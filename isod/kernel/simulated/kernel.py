@@ -175,6 +175,8 @@ class SimulatedKernel:
                 device.address
                 for device in devices
                 if host.tree.generation(device.address.name) == device.generation
+                # Without its link while an unbind waits: then only the group tells.
+                and host.machine.kind(host.tree.driver(device.address.name)) == "vfio"
                 and in_use(host, device.address.name, device.group)
             )
             busy = tuple(
