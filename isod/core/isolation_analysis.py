@@ -26,18 +26,20 @@ from isod.model.isolation import (
 
 from .acs import Passage, controls
 from .isolation import Isolation
-from .pci_links import Hierarchies, Link, PciTree, links
+from .pci_links import Link, PciTree, hierarchy, links
 
-_HINT = "isod survey, run as root, reads it (isod-survey.service does at boot)"
+_HINT = "isod survey, run as root, reads it"
 
 
 class IsolationAnalysis:
-    """The analysis of one device. ``hierarchies`` are those of the isolation's snapshot."""
+    """The analysis of one device. Building it looks at every device once."""
 
-    def __init__(self, isolation: Isolation, hierarchies: Hierarchies, device: Device) -> None:
+    def __init__(self, isolation: Isolation, device: Device) -> None:
         snapshot = isolation.snapshot
         self._snapshot, self._isolation, self._device = snapshot, isolation, device
-        self._tree = PciTree(snapshot, hierarchies.around(device))
+        place = hierarchy(device.address, device)
+        around = [d for d in snapshot.devices.values() if hierarchy(d.address, d) == place]
+        self._tree = PciTree(snapshot, around)
         self._links: dict[Address, list[Link]] = {}
         for link in links(self._tree):
             self._links.setdefault(link.one, []).append(link)

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 
 from isod.model.address import Address
 from isod.model.lease import Owner
-from isod.model.peer import Cgroup, Peer
+from isod.model.peer import Peer
 from isod.model.request import Acquire
 
 from .consider import Bench, Considered, check_free, check_queue, consider_in
-from .decide import Decision
 from .domain import Domains, check_domain
 from .guard import check_guard
 from .plan import Plan, plan_grant
@@ -25,14 +24,12 @@ Limit = tuple[int, int] | None
 @dataclass(frozen=True, slots=True)
 class Judged:
     """A request that may be granted now. ``limit`` is the owner's RLIMIT_MEMLOCK as it was;
-    ``domain`` is all that shares the fate of the plan's devices; ``cgroup`` is the one that the
-    lease will be anchored in, if it will."""
+    ``domain`` is all that shares the fate of the plan's devices."""
 
     considered: Considered
     plan: Plan
     limit: Limit
     domain: tuple[Address, ...]
-    cgroup: Cgroup | None = None
 
 
 def judge(
@@ -41,12 +38,11 @@ def judge(
     request: Acquire,
     owner: Owner,
     read_limit: Callable[[], Limit],
-    read_cgroup: Callable[[], Cgroup],
 ) -> Judged:
     """Policy first, then who else waits for the groups or has them, then what the host needs.
 
-    ``read_limit`` tells the owner's memlock limit, asked for only if the rule raises it, and
-    ``read_cgroup`` its cgroup, if the lease is anchored there. Raises RefusedError.
+    ``read_limit`` tells the owner's memlock limit, asked for only if the rule raises it. Raises
+    RefusedError.
     """
     considered = consider_in(bench, peer, request)
     check_queue(bench, considered.groups)
@@ -55,8 +51,6 @@ def judge(
     check_domain(domains, bench.ledger, peer, considered.groups)
     warnings = guard(bench, considered)
     decision = considered.decision
-    cgroup = read_cgroup() if decision.anchor == "cgroup" else None
-    warnings += _cannot_end(peer, decision)
     limit = read_limit() if decision.terms.memlock is not None else None
     plan = plan_grant(
         bench.snapshot,
@@ -69,15 +63,7 @@ def judge(
         considered.pools,
     )
     plan = replace(plan, warnings=(*plan.warnings, *warnings))
-    domain = domains.of(device.address for device in plan.devices)
-    return Judged(considered, plan, limit, domain, cgroup)
-
-
-def _cannot_end(peer: Peer, decision: Decision) -> tuple[str, ...]:
-    """What the rule threatens and cannot be done is said in advance."""
-    if decision.terms.revoke.then != "kill" or decision.anchor == "cgroup" or peer.verified:
-        return ()
-    return ("revoke cannot end you: this kernel cannot name the peer's process safely",)
+    return Judged(considered, plan, limit, domains.of(device.address for device in plan.devices))
 
 
 def guard(bench: Bench, considered: Considered) -> tuple[str, ...]:

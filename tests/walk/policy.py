@@ -18,9 +18,8 @@ def rule(
     take_from: Iterable[str] = DRIVERS,
     hand_over: Iterable[str] = ("iommufd", "group", "nodes"),
     scrub: str = "try",
-    terms: str = "",
 ) -> str:
-    """An allowing rule as TOML; ``uids`` of None: anyone. ``terms`` are further lines of it."""
+    """An allowing rule as TOML; ``uids`` of None: anyone."""
     who = '"anyone"' if uids is None else f"[{{ uid = {list(uids)} }}]"
     return f"""
 [[rule]]
@@ -33,7 +32,6 @@ memlock = {MEMLOCK}
 take_from = {list(take_from)}
 scrub = "{scrub}"
 hand_over = {list(hand_over)}
-{terms}
 """
 
 

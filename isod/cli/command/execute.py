@@ -25,7 +25,6 @@ from isod.cli.screen.terminal import escape
 from isod.cli.wish import Wish, expected, granted
 from isod.model.reply import LeaseInfo
 from isod.model.step import HandOver
-from isod.model.terms import Anchor
 
 from .options import devices_option, grant_options, json_option
 
@@ -60,7 +59,6 @@ def execute(
     devices: tuple[Wish, ...],
     hand_over: HandOver | None,
     container: Literal["ready", "raw"] | None,
-    anchor: Anchor | None,
     whole_set: bool,
     wait: float,
     key: str | None,
@@ -126,7 +124,6 @@ def execute(
             reset="whole-set" if whole_set else None,
             wait=wait,
             key=key,
-            anchor=anchor,
         )
         with lease:
             require_files(lease, as_json=as_json)

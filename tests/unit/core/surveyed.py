@@ -7,7 +7,6 @@ from typing import Any
 
 from isod.core.isolation import Isolation
 from isod.core.isolation_analysis import IsolationAnalysis
-from isod.core.pci_links import Hierarchies
 from isod.model.host import Device, HostSnapshot
 from isod.model.isolation import Companion, IsolationInfo
 from isod.model.policy import Policy
@@ -74,8 +73,7 @@ def machine(*things: Surveyed) -> HostSnapshot:
 
 def analysed(snapshot: HostSnapshot, short: str, policy: Policy | None = None) -> IsolationInfo:
     isolation = Isolation(snapshot, policy)
-    hierarchies = Hierarchies(snapshot)
-    return IsolationAnalysis(isolation, hierarchies, snapshot.devices[at(short)]).info()
+    return IsolationAnalysis(isolation, snapshot.devices[at(short)]).info()
 
 
 def companion(info: IsolationInfo, short: str) -> Companion:

@@ -1,1 +1,0 @@
-"""Isolation explained, held against the kernel's own groups."""
