@@ -26,6 +26,7 @@ from isod.model.reply import DeviceInfo, GroupInfo, HelloResult, HostInfo, Lease
 from isod.model.request import FAMILIES, PACKET_BYTES, Family
 from isod.model.reset import ResetSetInfo
 from isod.model.step import HandOver
+from isod.model.terms import Anchor
 from isod.wire import packet
 from isod.wire.packet import PacketError
 
@@ -123,17 +124,21 @@ class Client:
         wait: float = 0.0,
         memlock: int | None = None,
         key: str | None = None,
+        anchor: Anchor | None = None,
     ) -> Lease:
         """Get devices: whole groups or nothing. The lease owns the fds; use it in ``with``.
 
         ``pool:NAME`` is one out of a pool, ``pool:NAME:2`` are two; which they are the lease says.
 
         ``reset`` "whole-set" takes everything that a hot reset would hit, too. ``wait`` is how
-        many seconds to wait for groups that others have, in fair order.
+        many seconds to wait for groups that others have, in fair order. ``anchor`` says how long
+        the lease lives; other than "hold" it outlives its files.
 
         Raises ValueError for an address that is none.
         """
-        asked = exchange.acquire(devices, hand_over, iommufd, container, reset, wait, memlock, key)
+        asked = exchange.acquire(
+            devices, hand_over, iommufd, container, reset, wait, memlock, key, anchor
+        )
         return Lease(self, await self._run(asked))
 
     async def open(self, identity: str, secret: str) -> Lease:

@@ -19,6 +19,7 @@ from isod.model.address import Address
 from isod.model.isolation import IsolationInfo
 from isod.model.reason import Reason
 from isod.model.step import HandOver
+from isod.model.terms import Anchor
 from isod.wire.jsonrpc import Code
 from isod.wire.packet import close_all
 
@@ -120,6 +121,7 @@ def acquire(
     wait: float,
     memlock: int | None,
     key: str | None,
+    anchor: Anchor | None,
 ) -> Exchange[Grant]:
     """Raises ValueError at once for what is no request at all, a bad address for instance."""
     asked = request.Acquire(
@@ -131,6 +133,7 @@ def acquire(
         wait=wait,
         memlock=memlock,
         key=key,
+        anchor=anchor,
     )
     return _granted((yield Question("lease.acquire", asked)))
 

@@ -17,6 +17,7 @@ class HeldLease:
     or until it is released. A new connection to the daemon changes nothing about it.
 
     Leaving its ``with`` block closes the files and thereby ends it, unless the hold was passed on.
+    A lease with another anchor (``info.anchor``) has no hold, and outlives its files.
     """
 
     def __init__(self, grant: Grant, secret: str | None = None) -> None:

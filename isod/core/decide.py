@@ -16,7 +16,7 @@ from isod.model.policy import Policy, Rule
 from isod.model.reason import Reason, RefusedError
 from isod.model.request import Acquire
 from isod.model.step import HandOver, Scrub
-from isod.model.terms import Quota, Revoke, Terms
+from isod.model.terms import Anchor, Quota, Revoke, Terms
 
 from .isolation import Isolation, blocks_ownership, can_be_owned
 from .match import first_match, matches_what, names_exactly
@@ -30,15 +30,16 @@ _SCRUB_ORDER: tuple[Scrub, ...] = ("off", "try", "require")
 @dataclass(frozen=True, slots=True)
 class Decision:
     """An allowance: the rule that decided about each requested device, the terms merged of
-    theirs, and the hand-over. ``extras`` come along with the reset set; ``groups`` are all that
-    the grant takes, those included that a quirk joins. ``rule`` and ``file`` name the first
-    device's."""
+    theirs, the hand-over and the anchor. ``extras`` come along with the reset set; ``groups`` are
+    all that the grant takes, those included that a quirk joins. ``rule`` and ``file`` name the
+    first device's."""
 
     rules: tuple[Rule, ...]
     terms: Terms
     hand_over: HandOver
     extras: tuple[Device, ...] = ()
     groups: tuple[Group, ...] = ()
+    anchor: Anchor = "hold"
 
     @property
     def rule(self) -> str:
@@ -135,7 +136,7 @@ def decide(
                 continue
             _judge_sibling(policy, peer, member, hand_over if handed else "iommufd")
     _judge_drivers(policy, snapshot, peer, rules, requested, groups, terms)
-    return Decision(tuple(rules), terms, hand_over, extras, groups)
+    return Decision(tuple(rules), terms, hand_over, extras, groups, _anchor(request, terms))
 
 
 def _extras(
@@ -240,6 +241,20 @@ def _must_be_taken(member: Device, is_requested: bool) -> bool:
     if member.on_vfio:
         return False
     return blocks_ownership(member) or (is_requested and not member.is_bridge)
+
+
+def _anchor(request: Acquire, terms: Terms) -> Anchor:
+    """The wish, or the first that the rule allows."""
+    if request.anchor is None:
+        return terms.anchor[0]
+    if request.anchor not in terms.anchor:
+        raise RefusedError(
+            Reason.terms,
+            f"the rule does not allow the anchor {request.anchor}",
+            hint=f"ask for {' or '.join(terms.anchor)}",
+            term="anchor",
+        )
+    return request.anchor
 
 
 def _hand_over(request: Acquire, terms: Terms, offered: Iterable[HandOver]) -> HandOver:

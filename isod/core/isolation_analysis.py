@@ -26,20 +26,18 @@ from isod.model.isolation import (
 
 from .acs import Passage, controls
 from .isolation import Isolation
-from .pci_links import Link, PciTree, hierarchy, links
+from .pci_links import Hierarchies, Link, PciTree, links
 
-_HINT = "isod survey, run as root, reads it"
+_HINT = "isod survey, run as root, reads it (isod-survey.service does at boot)"
 
 
 class IsolationAnalysis:
-    """The analysis of one device. Building it looks at every device once."""
+    """The analysis of one device. ``hierarchies`` are those of the isolation's snapshot."""
 
-    def __init__(self, isolation: Isolation, device: Device) -> None:
+    def __init__(self, isolation: Isolation, hierarchies: Hierarchies, device: Device) -> None:
         snapshot = isolation.snapshot
         self._snapshot, self._isolation, self._device = snapshot, isolation, device
-        place = hierarchy(device.address, device)
-        around = [d for d in snapshot.devices.values() if hierarchy(d.address, d) == place]
-        self._tree = PciTree(snapshot, around)
+        self._tree = PciTree(snapshot, hierarchies.around(device))
         self._links: dict[Address, list[Link]] = {}
         for link in links(self._tree):
             self._links.setdefault(link.one, []).append(link)

@@ -146,7 +146,7 @@ class Ledger:
         return (Remember(lease), *self._operations.begin(Prepare(lease, lease.plan)))
 
     def _recover(self, event: Recovered) -> Effects:
-        """A row from the store. Whatever was not *leased* with its hold still in our hands goes
+        """A row from the store. Whatever was not *leased* with an anchor that still stands goes
         the way back; that way is idempotent, so it does not matter how far it had come. Fresh fds
         that nobody got may be asked for again."""
         lease, timer = revocation.resumed(event.lease, self._now)
@@ -204,7 +204,7 @@ class Ledger:
         if lease.ending is not None:
             return self._too_late(lease, event, lease.ending)
         self._put(lease)
-        return (Remember(lease), Deliver(lease, event.files))
+        return (Remember(lease), Deliver(lease, event.files, again=True))
 
     def _reopen_failed(self, lease: Lease, event: PrepareFailed) -> Effects:
         lease = replace(lease, state=State.leased)

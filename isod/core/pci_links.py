@@ -9,7 +9,7 @@ parents are found first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -181,10 +181,23 @@ def _by_functions(tree: PciTree, device: Device) -> Iterator[Link]:
             yield Link(device.address, mate.address, "functions", device.address, certain=certain)
 
 
-def hierarchy(address: Address, device: Device | None) -> str:
-    """The slot on the root bus that a function is in or below: no link goes beyond it."""
-    top = device.bridges[-1] if device is not None and device.bridges else address
-    return top.pci_slot
+class Hierarchies:
+    """The devices of a snapshot by the slot on the root bus that they are in or below: no link
+    goes beyond it. Building it looks at every device once."""
+
+    def __init__(self, snapshot: HostSnapshot) -> None:
+        self.snapshot = snapshot
+        self._devices: dict[str, list[Device]] = {}
+        for device in snapshot.devices.values():
+            self._devices.setdefault(_top_slot(device), []).append(device)
+
+    def around(self, device: Device) -> Sequence[Device]:
+        """The devices of a device's hierarchy, itself included."""
+        return self._devices.get(_top_slot(device), ())
+
+
+def _top_slot(device: Device) -> str:
+    return (device.bridges[-1] if device.bridges else device.address).pci_slot
 
 
 def predicted_groups(snapshot: HostSnapshot) -> tuple[frozenset[Address], ...] | None:

@@ -24,6 +24,8 @@ from isod.model.reply import (
     LeaseOwner,
     QuarantinedDevice,
     Quarantines,
+    RevocationInfo,
+    RevokeResult,
 )
 from isod.model.step import HandOver, OpenFile
 
@@ -211,6 +213,32 @@ def lease_info(lease: Lease, secret: str | None = None) -> LeaseInfo:
         open=lease.open,
         ending=lease.ending,
         waiting=lease.waiting if lease.state is State.scrubbing else None,
+        anchor=lease.anchor,
+        revocation=_revocation(lease),
+    )
+
+
+def _revocation(lease: Lease) -> RevocationInfo | None:
+    given = lease.revocation
+    if given is None:
+        return None
+    return RevocationInfo(
+        deadline=given.deadline,
+        then=lease.terms.revoke.then,
+        why=given.why,
+        overdue=given.overdue,
+        peer=given.peer,
+    )
+
+
+def revoked(lease: Lease) -> RevokeResult:
+    """What was done about a lease that somebody wants back. While its owner is asked it may hold
+    everything; later it is what the probes have seen."""
+    asked = lease.state.public == "leased"
+    return RevokeResult(
+        lease=lease_info(lease),
+        asked=asked,
+        held=lease.requested if asked else lease.open,
     )
 
 

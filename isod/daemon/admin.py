@@ -41,13 +41,12 @@ class Admin:
         """Everybody's leases."""
         return lease_page(self._world.ledger.leases.values(), params)
 
-    def revoke(self, who: Identity, params: request.LeaseName) -> reply.LeaseResult:
-        """Take a lease back: rights and limits go at once; what is open drains until closed."""
+    def revoke(self, who: Identity, params: request.RevokeLease) -> reply.RevokeResult:
+        """Take a lease back, as its terms say; ``now`` leaves out the asking."""
         if params.lease not in self._world.ledger.leases:
             raise RefusedError(Reason.not_found, f"there is no lease {params.lease}")
-        self._world.apply(Revoke(params.lease, "revoked by an administrator", at_once=True))
-        lease = self._world.ledger.leases[params.lease]
-        return reply.LeaseResult(lease=view.lease_info(lease))
+        self._world.apply(Revoke(params.lease, "revoked by an administrator", params.now))
+        return view.revoked(self._world.ledger.leases[params.lease])
 
     def set_quarantine(self, who: Identity, params: request.SetQuarantine) -> reply.Quarantines:
         """Give a device, and so its group, to nobody any more. A lease that has it keeps it until

@@ -6,7 +6,6 @@ are awaited here. No task here owns a decision: it runs steps, in order, and say
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,14 +18,16 @@ from isod.kernel.port import Kernel
 from isod.model.address import Address
 from isod.model.event import (
     Deliver,
-    DeliveryFailed,
     Discard,
     Drain,
     Effect,
+    EndPeer,
     Fenced,
+    Forget,
     GiveBack,
     Idle,
     InUse,
+    PeerEnded,
     Prepare,
     Prepared,
     PrepareFailed,
@@ -46,9 +47,9 @@ from isod.model.step import (
     Use,
 )
 
-from . import service
-from .holds import Holds
-from .outcome import Delivery, Outcome, close_files
+from .deliveries import Deliveries
+from .outcome import close_files
+from .peers import Peers
 from .stretch import Run, run_stretch, until_fence
 from .timers import Timers
 from .watcher import Watcher
@@ -65,22 +66,28 @@ _Operation = Callable[[Any], Awaitable[None]]
 
 
 class Executor:
-    """One per daemon. ``outcomes`` are the requests that wait, by lease."""
+    """One per daemon."""
 
     def __init__(
-        self, kernel: Kernel, world: World, watcher: Watcher, nursery: trio.Nursery
+        self,
+        kernel: Kernel,
+        world: World,
+        watcher: Watcher,
+        deliveries: Deliveries,
+        peers: Peers,
+        nursery: trio.Nursery,
     ) -> None:
         self._kernel = kernel
         self._world = world
         self._watcher = watcher
+        self.deliveries = deliveries
+        self._peers = peers
         self._nursery = nursery
         self._limiter = trio.CapacityLimiter(THREADS)
         self._under_way = 0
         self._one_ended = trio.Event()
-        self._way_back = WayBack(world, nursery, self._run, self._run_fence, self._report)
-        self.holds = Holds(world, nursery)
+        self._way_back = WayBack(world, nursery, self._run, self._report)
         self._timers = Timers(world.apply, nursery)
-        self.outcomes: dict[str, Outcome] = {}
 
     def carry_out(self, effect: Effect) -> None:
         """Begin with an effect; returns at once."""
@@ -88,21 +95,23 @@ class Executor:
             case Prepare():
                 self._begin(self._prepare, effect)
             case Deliver():
-                self._deliver(effect)
+                self.deliveries.deliver(effect)
             case Discard():
                 close_files(effect.files)
             case Refuse():
-                outcome = self.outcomes.pop(effect.lease.id, None)
-                if outcome is not None:
-                    outcome.set(effect.refusal)
+                self.deliveries.refuse(effect)
             case Drain():
                 self._lower_limits(effect)
-                self._nursery.start_soon(self.holds.let_go, effect.lease.id)
+                self._nursery.start_soon(self.deliveries.let_go, effect.lease.id)
                 self._nursery.start_soon(self._drain, effect)
             case StartTimer(lease=lease, seconds=seconds):
                 self._timers.start(lease.id, seconds)
             case StopTimer(lease=lease):
                 self._timers.stop(lease.id)
+            case EndPeer():
+                self._nursery.start_soon(self._end_peer, effect)
+            case Forget(lease=lease):
+                self._peers.forget(lease.id)
             case RunFences():
                 self._nursery.start_soon(self._fence, effect)
             case GiveBack():
@@ -155,47 +164,6 @@ class Executor:
             for device in lease.devices
         )
 
-    def _deliver(self, effect: Deliver) -> None:
-        """Give files and a new hold to the request that waits. The hold's other end is watched
-        from before the fds leave, so that no death of the client can be missed."""
-        lease = effect.lease
-        outcome = self.outcomes.pop(lease.id, None)
-        try:
-            watched, given = self.holds.begin(lease.id)
-        except OSError as error:
-            close_files(effect.files)
-            if outcome is not None:
-                text = f"no pipe for the hold: {error.strerror}"
-                outcome.set(Refusal(Reason.kernel, text, {"errno": error.errno}))
-            self._nursery.start_soon(self._undelivered, lease.id)
-            return
-        delivery = Delivery(lease, (OpenFile("hold", given), *effect.files))
-        if outcome is None:
-            delivery.close()
-        elif service.present():
-            self._nursery.start_soon(self._deliver_kept, delivery, outcome, os.dup(watched))
-        else:
-            outcome.set(delivery)
-
-    async def _deliver_kept(self, delivery: Delivery, outcome: Outcome, watched: int) -> None:
-        """The service manager has the hold before the fds leave: killed after that, isod finds the
-        lease's owner again."""
-        lease = delivery.lease.id
-        try:
-            if not await service.keep(lease, watched):
-                self._world.journal.record(
-                    "step.failed", "the service manager did not keep the hold", lease=lease
-                )
-        except BaseException:
-            delivery.close()
-            raise
-        finally:
-            os.close(watched)
-        outcome.set(delivery)
-
-    async def _undelivered(self, lease: str) -> None:
-        self._world.apply(DeliveryFailed(lease))
-
     # --- the way back ---------------------------------------------------------------------------
 
     def _lower_limits(self, effect: Drain) -> None:
@@ -229,6 +197,15 @@ class Executor:
                     with trio.move_on_after(POLL_SECONDS):
                         await closes.wait()
         self._world.apply(Idle(lease.id))
+
+    async def _end_peer(self, effect: EndPeer) -> None:
+        """That somebody was ended is told even if the lease was over before we could tell."""
+        lease = effect.lease
+        event = await self._peers.end(lease)
+        if lease.id in self._world.ledger.leases:
+            self._world.apply(event)
+        elif isinstance(event, PeerEnded):
+            self._world.publisher.lease("lease.ended_peer", lease, event.how)
 
     async def _use(self, devices: Sequence[LeaseDevice], groups: Sequence[GroupName]) -> Use:
         return await trio.to_thread.run_sync(

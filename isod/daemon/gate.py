@@ -34,6 +34,7 @@ from .identify import Identity
 from .listing import address_cursor, lease_page, number_cursor, page_of
 from .needs import Needs
 from .outcome import Outcome, Unanswered
+from .peers import Peers
 from .resets import Resets
 from .subscribers import Opened, Subscribers
 from .surveys import Surveys
@@ -57,6 +58,7 @@ class Gate:
         admin: Admin,
         needs: Needs,
         surveys: Surveys,
+        peers: Peers,
         *,
         simulated: bool,
         clock: Callable[[], float] = time.time,
@@ -72,7 +74,7 @@ class Gate:
         self.subscribers = Subscribers(world)
         self._needs = needs
         self._surveys = surveys
-        self._grants = Grants(world, outcomes, clock, self.resets, needs)
+        self._grants = Grants(world, outcomes, clock, self.resets, needs, peers)
         admin.on_policy = lambda: self.subscribers.dismiss(self._is_welcome)
         self._handlers: dict[str, Callable[[Identity, Any], Answer]] = {
             "hello": self._hello,

@@ -6,6 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from isod.core import view
 from isod.core.consider import Bench, consider_in, wants
@@ -23,6 +24,7 @@ from isod.wire import jsonrpc
 from .identify import Identity
 from .needs import Needs
 from .outcome import Outcome
+from .peers import Peers
 from .resets import Resets
 from .world import World
 
@@ -54,8 +56,10 @@ class Grants:
         clock: Callable[[], float],
         resets: Resets,
         needs: Needs,
+        peers: Peers,
     ) -> None:
         self._world = world
+        self._peers = peers
         self._needs = needs
         self._resets = resets
         self._outcomes = outcomes
@@ -94,6 +98,7 @@ class Grants:
                 hand_over=decision.hand_over,
                 memlock=decision.terms.memlock,
                 scrub=decision.terms.scrub,
+                anchor=decision.anchor,
             ),
             plan=planned_steps(plan),
             devices=tuple(view.leased_device(device) for device in plan.devices),
@@ -126,7 +131,8 @@ class Grants:
         """What acquire runs and explain shows, from the same facts. ``kept``: it has queued, and
         these groups are for those before it; a newcomer comes after all that wait."""
         bench = self._bench(self._queue.wanted() if kept is None else kept)
-        return judge(bench, who.peer, params, who.owner, who.memlock)
+        read_cgroup = partial(self._peers.cgroup_of, who)
+        return judge(bench, who.peer, params, who.owner, who.memlock, read_cgroup)
 
     def _bench(self, kept: frozenset[int] = frozenset()) -> Bench:
         """The present moment."""
@@ -160,8 +166,11 @@ class Grants:
             former_limit=judged.limit,
             domain=judged.domain,
             warnings=plan.warnings,
+            anchor=decision.anchor,
+            cgroup=judged.cgroup,
         )
         self._outcomes[lease.id] = begun.outcome
+        self._peers.keep(lease, who)
         self._world.apply(Granted(lease))
         return begun
 

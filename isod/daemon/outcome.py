@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -22,10 +22,13 @@ def close_files(files: Sequence[OpenFile]) -> None:
 
 @dataclass(slots=True)
 class Delivery:
-    """A lease and its files, owned here until closed; ``files`` is empty from then on."""
+    """A lease and its files, owned here until closed; ``files`` is empty from then on. Closed
+    before ``sent`` is set, it says ``lost``."""
 
     lease: Lease
     files: tuple[OpenFile, ...]
+    lost: Callable[[], None] | None = None
+    sent: bool = False
 
     @property
     def descriptors(self) -> tuple[int, ...]:
@@ -34,6 +37,9 @@ class Delivery:
     def close(self) -> None:
         files, self.files = self.files, ()
         close_files(files)
+        lost, self.lost = self.lost, None
+        if lost is not None and not self.sent:
+            lost()
 
 
 class Outcome:

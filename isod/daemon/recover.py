@@ -1,8 +1,9 @@
 """After a start: rows of the store and what the service manager kept, brought together.
 
-A lease that was handed over and whose hold came back goes on as if nothing had been. A row without
-its hold means that the owner went meanwhile (the service manager drops a hold that hangs up): its
-lease drains, which is no fault. A hold without a row belongs to a grant that nobody got.
+A lease that was handed over and whose hold came back goes on as if nothing had been, and so does
+one that is anchored otherwise: a cgroup is looked at again. A row without its hold means that the
+owner went meanwhile (the service manager drops a hold that hangs up): its lease drains, which is
+no fault. A hold without a row belongs to a grant that nobody got.
 
 What cannot be read is never guessed: the devices that it names are put in quarantine, and if it
 names none, every device that sits on a vfio driver and that no readable row explains.
@@ -15,28 +16,26 @@ from collections.abc import Sequence
 
 from isod.model.address import Address
 from isod.model.event import Quarantined, Recovered
-from isod.model.lease import Lease, State
+from isod.model.lease import Lease
 from isod.model.quarantine import QuarantineEntry
 
 from . import service
-from .holds import Holds
+from .deliveries import Deliveries
+from .peers import Peers
 from .service import Handed
 from .store import UnreadableRow
 from .world import World
 
-_ALIVE = frozenset({State.leased, State.reopening})
 
-
-def recover(world: World, holds: Holds, handed: Handed) -> None:
+def recover(world: World, deliveries: Deliveries, peers: Peers, handed: Handed) -> None:
     """Take the leases up again."""
     leases, unreadable = world.store.leases()
     _distrust(world, leases, unreadable)
     for lease in leases:
         kept = handed.holds.pop(lease.id, [])
-        goes_on = bool(kept) and lease.state in _ALIVE and lease.ending is None
-        if goes_on:
-            holds.adopt(lease.id, kept)
-        else:
+        peers.recover(lease)
+        goes_on = deliveries.recover(lease, kept)
+        if not goes_on:
             _discard(lease.id, kept)
         world.apply(Recovered(lease, held=goes_on))
     for name, kept in handed.holds.items():

@@ -19,7 +19,9 @@ from isod.policy.folder import PolicyError
 from . import service
 from .admin import Admin
 from .admin_rights import AdminRights
+from .cgroups import Cgroups
 from .connections import Connections
+from .deliveries import Deliveries
 from .executor import Executor
 from .gate import Gate
 from .heartbeat import heartbeat, tell_status
@@ -27,6 +29,7 @@ from .journal import Journal, open_journal
 from .listen import EVERYBODY, ROOT_ALONE, accept, listen, path_of
 from .needs import Needs
 from .observer import Observer
+from .peers import Peers
 from .quarantine import carry_groups_over, record_exchanged
 from .recover import recover
 from .store import Store
@@ -107,10 +110,12 @@ async def _run(
     world = World(store, journal, snapshot)
     world.policy = await trio.to_thread.run_sync(_load_policy, settings.policy, journal)
     watcher = Watcher(kernel, world)
+    peers = Peers(kernel)
     handed = service.take_handed()
     with (
         closing(handed),
         closing(watcher),
+        closing(peers),
         listen(settings.socket, EVERYBODY, handed.sockets.pop("isod.socket", None)) as listener,
         listen(
             settings.admin_socket, ROOT_ALONE, handed.sockets.pop("isod-admin.socket", None)
@@ -119,20 +124,25 @@ async def _run(
         # News from before this picture must not be lost: the watch began first, so look once more.
         world.replace_host(await trio.to_thread.run_sync(kernel.snapshot, 0))
         async with trio.open_nursery() as nursery:
-            executor = Executor(kernel, world, watcher, nursery)
+            cgroups = Cgroups(kernel, world, nursery)
+            deliveries = Deliveries(world, cgroups, nursery)
+            executor = Executor(kernel, world, watcher, deliveries, peers, nursery)
             world.carry_out = executor.carry_out
             admin = Admin(world, settings.policy, AdminRights(path_of(admins)), nursery)
             needs = Needs(kernel, world, nursery)
             simulated = settings.simulate is not None
             surveys = Surveys(settings.survey, world)
             await surveys.look()
-            gate = Gate(world, executor.outcomes, admin, needs, surveys, simulated=simulated)
+            gate = Gate(
+                world, deliveries.outcomes, admin, needs, surveys, peers, simulated=simulated
+            )
             observer = Observer(world, gate.resets)
             nursery.start_soon(watcher.run)
+            nursery.start_soon(cgroups.run)
             nursery.start_soon(observer.run)
             carry_groups_over(world, store)
             record_exchanged(world)
-            recover(world, executor.holds, handed)
+            recover(world, deliveries, peers, handed)
             for warning in await admin.let_in():
                 journal.record("policy", warning)
             async with trio.open_nursery() as doors:

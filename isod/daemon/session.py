@@ -214,6 +214,7 @@ class Session:
                 await self._send(jsonrpc.fit(entry.id, result))
             else:
                 await self._send(result, taken.descriptors)
+                taken.sent = True
         except (OSError, trio.TooSlowError):
             session.cancel()
         finally:

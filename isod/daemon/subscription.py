@@ -42,15 +42,18 @@ class Subscription:
             self._end_with_gap(latest, "what came before is not known any more", lost=True)
             return
         for event in missed:
-            self._offer(event)
+            if self._wants(event):
+                self._put(event.body)
         self._most += len(self._queue)
         self._size += self._bytes
 
     def offer(self, event: Published) -> None:
         """Queue the event if the subscriber is to have it; never waits."""
+        if not self._wants(event):
+            return
         if len(self._queue) < self._most and self._bytes < self._size:
-            self._offer(event)
-        elif self._wants(event):
+            self._put(event.body)
+        else:
             self._end_with_gap(event.seq - 1, "you did not read", lost=False)
 
     async def next(self) -> bytes | None:
@@ -80,10 +83,6 @@ class Subscription:
         if self._over or event.family not in self._families:
             return False
         return event.owner is None or may_see(self.who.peer, event.owner)
-
-    def _offer(self, event: Published) -> None:
-        if self._wants(event):
-            self._put(event.body)
 
     def _end_with_gap(self, seq: int, note: str, *, lost: bool) -> None:
         self._put(encode(Notice(seq=seq, kind=GAP, note=note, lost=lost)))

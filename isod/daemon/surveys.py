@@ -7,6 +7,7 @@ from pathlib import Path
 import trio
 
 from isod.core.isolation_analysis import IsolationAnalysis
+from isod.core.pci_links import Hierarchies
 from isod.model.isolation import IsolationInfo
 from isod.model.reason import Reason, RefusedError
 from isod.model.request import OneDevice
@@ -27,6 +28,7 @@ class Surveys:
         self._world = world
         self._edition: Edition | None = None
         self._turn = trio.Lock()
+        self._hierarchies = Hierarchies(world.snapshot)
 
     async def look(self) -> None:
         """Take in the file if it has changed; a look at its size and times costs microseconds."""
@@ -52,4 +54,7 @@ class Surveys:
         device = self._world.snapshot.devices.get(params.address)
         if device is None:
             raise RefusedError(Reason.not_found, f"there is no device {params.address.short}")
-        return IsolationAnalysis(self._world.isolation, device).info()
+        isolation = self._world.isolation
+        if self._hierarchies.snapshot is not isolation.snapshot:
+            self._hierarchies = Hierarchies(isolation.snapshot)
+        return IsolationAnalysis(isolation, self._hierarchies, device).info()

@@ -83,6 +83,7 @@ class World:
                     self.store.remember(lease)
                 case Forget(lease=lease):
                     self.store.forget(lease.id)
+                    self.carry_out(effect)
                 case Quarantine(entries=entries):
                     for entry in entries:
                         self.store.quarantine.add(entry)

@@ -13,6 +13,7 @@ from isod.model.address import Address
 from isod.model.critical import CriticalFacts
 from isod.model.host import Device, Group, HostChange, HostSnapshot
 from isod.model.lease import LeaseDevice
+from isod.model.peer import Cgroup
 from isod.model.step import GroupName, Step, StepResult, Use
 
 
@@ -46,6 +47,26 @@ class Watch(Protocol):
     def watch_groups(self, groups: Collection[int]) -> None:
         """Report closes on the nodes of exactly these groups and their devices from now on, in
         ``HostChange.nodes`` as paths below /dev (say ``vfio/12``, ``vfio/devices/vfio3``)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class CgroupWatch(Protocol):
+    """News of cgroups: a trigger to ask ``Kernel.is_populated``, not an answer."""
+
+    def fileno(self) -> int:
+        """Wait until this is readable, then call ``read``."""
+        ...
+
+    def add(self, cgroup: Cgroup) -> None:
+        """Watch a cgroup; one that cannot be watched has to be looked at now and then."""
+        ...
+
+    def remove(self, cgroup: Cgroup) -> None: ...
+
+    def read(self) -> None:
+        """Take note of what has changed since the last call; does not block."""
         ...
 
     def close(self) -> None: ...
@@ -87,6 +108,23 @@ class Kernel(Protocol):
 
     def use(self, devices: Collection[LeaseDevice], groups: Collection[GroupName]) -> Use:
         """The probes (blocking): ``enable`` is 0, and the group can be opened."""
+        ...
+
+    def cgroup_of(self, pid: int) -> Cgroup:
+        """The cgroup that a process is in now; the caller holds its pidfd, and looks whether it
+        lives afterwards. Raises RefusedError for one that no lease can be anchored in."""
+        ...
+
+    def is_populated(self, cgroup: Cgroup) -> bool:
+        """Whether a process is in the cgroup or below; False when it is gone. Raises OSError when
+        that cannot be told."""
+        ...
+
+    def watch_cgroups(self) -> CgroupWatch: ...
+
+    def end_peer(self, peer: int | Cgroup, *, gently: bool) -> None:
+        """Ask a process, by its pidfd, to end (SIGTERM), or end it (SIGKILL); a cgroup can only be
+        ended, with all that is in it. Does not wait for it. Raises RefusedError."""
         ...
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A row of the store, read at start. ``held``: its hold came back to us, still open."""
+    """A row of the store, read at start. ``held``: what it is anchored in still stands."""
 
     lease: Lease
     held: bool
@@ -60,7 +60,7 @@ class DeliveryFailed:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The owner is gone (its hold is closed), or released it: ``why``."""
+    """The owner is gone (its hold is closed, its cgroup is empty), or released it: ``why``."""
 
     lease: str
     why: str
@@ -217,10 +217,12 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """Send reply and fds in one packet and close our copies; DeliveryFailed if that fails."""
+    """Send reply and fds in one packet and close our copies; DeliveryFailed if that fails.
+    ``again``: they are fresh fds of a lease that stands without them."""
 
     lease: Lease
     files: tuple[OpenFile, ...]
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from types import MappingProxyType
 from typing import Literal
 
 from .address import Address
+from .peer import Cgroup
 from .step import GroupName, HandOver, Step
-from .terms import Terms
+from .terms import Anchor, Terms
 
 Why = Literal["requested", "sibling", "reset_set"]
 
@@ -108,6 +109,7 @@ class Lease:
 
     ``granted_at`` is in seconds since the epoch.
     ``domain`` is the reset domain of its devices, as it was at the grant: all that shares a fate.
+    ``anchor`` is what the lease lives as long as; ``cgroup`` is the one that it is anchored in.
     ``former_limit`` is the RLIMIT_MEMLOCK (soft, hard) to go back to; None: none was raised.
     ``waiting`` says what its scrub waits for, or waited for last.
     """
@@ -131,6 +133,8 @@ class Lease:
     ending: str | None = None
     waiting: str | None = None
     revocation: Revocation | None = None
+    anchor: Anchor = "hold"
+    cgroup: Cgroup | None = None
     warnings: tuple[str, ...] = ()
 
     @property

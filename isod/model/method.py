@@ -85,9 +85,9 @@ _ALL = (
     Method("admin.leases", request.Page, reply.LeasePage, "List everybody's leases.", admin=True),
     Method(
         "admin.revoke",
-        request.LeaseName,
-        reply.LeaseResult,
-        "Take a lease back.",
+        request.RevokeLease,
+        reply.RevokeResult,
+        "Take a lease back, as its rule says.",
         mutates=True,
         admin=True,
     ),

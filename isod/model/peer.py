@@ -6,6 +6,15 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Cgroup:
+    """A control group (v2): its path without the mount point, and its id, the inode of its
+    directory. The path may be given again to another one, the id is not."""
+
+    path: str
+    identity: int
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """A connection's other end, at the time it connected.
 

@@ -12,6 +12,7 @@ from .quarantine import There
 from .request import AddressText
 from .reset import LeaseReset
 from .step import HandOver, Scrub
+from .terms import Anchor
 
 LeaseState = Literal["preparing", "leased", "draining", "scrubbing"]
 
@@ -175,10 +176,23 @@ class LeaseOwner(Result):
     unit: str | None = None
 
 
+class RevocationInfo(Result):
+    """A lease is taken back, or ends and is to be closed: until ``deadline`` (seconds since the
+    epoch), then the rule says ``wait`` or ``kill``. ``why`` is null where its owner ended it.
+    ``overdue``: the deadline has passed; ``peer``: what became of ending the peer."""
+
+    deadline: float
+    then: Literal["wait", "kill"]
+    why: str | None = None
+    overdue: bool = False
+    peer: Literal["ending", "ended", "failed"] | None = None
+
+
 class LeaseInfo(Result):
     """A lease. ``secret`` is there in the answer to acquire alone. ``open`` lists the devices
     that a draining lease still waits for; ``ending`` says why it ends, ``waiting`` what a scrubbing
-    one waits for: something that is not of the lease and that its reset would hit."""
+    one waits for: something that is not of the lease and that its reset would hit. ``anchor`` is
+    what it lives as long as."""
 
     id: str
     state: LeaseState
@@ -192,6 +206,8 @@ class LeaseInfo(Result):
     open: tuple[AddressText, ...] = ()
     ending: str | None = None
     waiting: str | None = None
+    anchor: Anchor = "hold"
+    revocation: RevocationInfo | None = None
 
 
 class FileRole(Result):
@@ -227,13 +243,15 @@ class PlannedStep(Result):
 
 
 class DecisionInfo(Result):
-    """The rule that decided, and the terms that matter. ``memlock`` is in bytes."""
+    """The rule that decided, and the terms that matter. ``memlock`` is in bytes; ``anchor`` is
+    what the lease will live as long as."""
 
     rule: str
     file: str
     hand_over: HandOver
     memlock: int | None
     scrub: Scrub
+    anchor: Anchor
 
 
 class AsOf(Result):
@@ -262,6 +280,15 @@ class LeaseResult(Result):
 
     lease: LeaseInfo
     reset: LeaseReset | None = None
+
+
+class RevokeResult(Result):
+    """What was done about a lease: whether its owner was ``asked`` (otherwise it ends already),
+    what happens at the deadline, and what of the lease is still ``held``."""
+
+    lease: LeaseInfo
+    asked: bool
+    held: tuple[AddressText, ...] = ()
 
 
 class LeasePage(Result):

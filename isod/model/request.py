@@ -23,6 +23,7 @@ from pydantic import (
 
 from .address import Address
 from .step import HandOver
+from .terms import Anchor
 
 # What subscribers choose events by: the word before the dot of their kinds.
 Family = Literal["lease", "device", "policy"]
@@ -131,9 +132,12 @@ class Acquire(Params):
 
     ``hand_over`` defaults to the first that the rule allows. ``iommufd`` "none" adds devices to
     an iommufd that the client has. ``container`` "raw" leaves container and IOMMU set-up to the
-    client. ``reset`` "whole-set" wants everything that a hot reset would hit, as well. ``wait`` is
-    how many seconds to wait, in fair order, for groups that others have. ``memlock`` (bytes) wishes
-    for less than the rule's. A ``key`` makes the call idempotent for one uid.
+    client. ``anchor`` says how long the lease lives: as long as a copy of the hold is open, as
+    long as the asker's cgroup has a process, or until it is released; it defaults to the first
+    that the rule allows. ``reset`` "whole-set" wants everything that a hot reset would hit, as
+    well. ``wait`` is how many seconds to wait, in fair order, for groups that others have.
+    ``memlock`` (bytes) wishes for less than the rule's. A ``key`` makes the call idempotent for one
+    uid.
     """
 
     devices: WantedDevices
@@ -141,7 +145,7 @@ class Acquire(Params):
     iommufd: Literal["new", "none"] = "new"
     container: Literal["ready", "raw"] = "ready"
     reset: Literal["if-owned", "whole-set"] | None = None
-    anchor: Literal["hold"] = "hold"
+    anchor: Anchor | None = None
     wait: Seconds = 0.0
     memlock: int | None = Field(default=None, ge=0)
     key: Name | None = None
@@ -167,6 +171,13 @@ class LeaseName(Params):
     """A lease by its id."""
 
     lease: Name
+
+
+class RevokeLease(Params):
+    """A lease by its id. With ``now`` its owner is not asked first."""
+
+    lease: Name
+    now: bool = False
 
 
 class OwnLease(Params):

@@ -103,14 +103,6 @@ def load(places: Sequence[Path], number: int, names: LookUp | None = None) -> Po
 
 def _unenforced(table: PolicyTable) -> Iterator[str]:
     """What the language has and nothing enforces so far: better no policy than a hollow one."""
-    for rule in table.rule:
-        terms = rule.terms
-        for name, is_set in (
-            ("revoke", bool(terms.revoke.model_fields_set)),
-            ("anchor", terms.anchor != ["hold"]),
-        ):
-            if is_set:
-                yield f"rule {rule.name}: {name}"
     yield from (f"pool {pool.name}: bind" for pool in table.pool if pool.bind == "ahead")
 
 

@@ -12,7 +12,7 @@ from isod.model.address import Address, BadAddressError
 from isod.model.critical import CriticalFacts
 from isod.model.host import HostSnapshot
 from isod.model.lease import Owner
-from isod.model.peer import Peer
+from isod.model.peer import Cgroup, Peer
 from isod.model.policy import Policy
 from isod.model.reason import RefusedError
 from isod.model.request import Acquire
@@ -72,7 +72,8 @@ class Trial:
     def judge(self, peer: Peer, request: Acquire) -> Judged:
         """The whole judgement, with its plan. Raises RefusedError."""
         owner = Owner(peer.uid, peer.pid, 0, peer.unit, cgroup=peer.cgroup)
-        return judge(self._bench, peer, request, owner, lambda: (0, 0))
+        cgroup = Cgroup(peer.cgroup or "/", 0)
+        return judge(self._bench, peer, request, owner, lambda: (0, 0), lambda: cgroup)
 
     def run(self, cases: Sequence[Case]) -> tuple[Tried, ...]:
         """Try every case."""

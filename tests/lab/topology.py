@@ -99,6 +99,23 @@ _TWO_AND_ONE = """
     -device igb,bus=rp12,addr=0.2
 """
 
+# Two ports in one slot, one alone, and the bridge to PCI of old chipsets, on the root bus itself.
+_PORTS_WITHOUT_ACS = """
+    -device pcie-root-port,id=rp13,chassis=31,slot=13,addr=0x10.0,multifunction=on,disable-acs=on
+    -device pcie-root-port,id=rp14,chassis=32,slot=14,addr=0x10.1,disable-acs=on
+    -device e1000e,bus=rp13
+    -device e1000e,bus=rp14
+    -device pcie-root-port,id=rp15,chassis=33,slot=15,disable-acs=on
+    -device x3130-upstream,id=up4,bus=rp15
+    -device xio3130-downstream,id=dn4,bus=up4,chassis=34,slot=0
+    -device xio3130-downstream,id=dn5,bus=up4,chassis=35,slot=1
+    -device e1000e,bus=dn4
+    -device e1000e,bus=dn5
+    -device i82801b11-bridge,id=pb4,bus=pcie.0
+    -device e1000,bus=pb4,addr=1
+    -device e1000,bus=pb4,addr=2
+"""
+
 TOPOLOGIES = {
     topology.name: topology
     for topology in (
@@ -134,6 +151,12 @@ TOPOLOGIES = {
             name="slots",
             reason="ports that run their slots themselves (pciehp), so that hot resets go by slot",
             devices=_SHARED_BUS + _VIRTUAL_FUNCTIONS + _WITHOUT_ACPI_HOTPLUG,
+        ),
+        Topology(
+            name="ports-without-acs",
+            reason="groups that grow upwards: root ports without ACS, alone, two in a slot and "
+            "above a switch; and a bridge to PCI on the root bus",
+            devices=_PORTS_WITHOUT_ACS,
         ),
     )
 }

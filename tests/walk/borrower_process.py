@@ -22,6 +22,7 @@ sys.path[0] = str(_HOME)
 
 from isod.client.blocking import Client, Lease  # noqa: E402
 from isod.client.errors import ConnectionLost, Refused  # noqa: E402
+from isod.kernel.simulated import cgroups  # noqa: E402
 from tests.walk.device_acts import acts_on  # noqa: E402
 
 # A system call is all or nothing. On the simulated kernel it is Python, but none of the client's.
@@ -108,6 +109,30 @@ class BorrowerProcess:
     def use(self, what: str, name: str = "it") -> object:
         """An act on a lease's devices: see ``device_acts``."""
         return acts_on(*self.machine, self.leases[name].files, self.opened).run(what)
+
+    def ignore_sigterm(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def note_sigterm(self, path: str) -> None:
+        """Write a file when told to end, as a program closes its disks, and end."""
+
+        def end(*_: object) -> None:
+            Path(path).write_text("closed")
+            os._exit(0)
+
+        signal.signal(signal.SIGTERM, end)
+
+    def enter_cgroup(self, path: str) -> None:
+        """On a simulated host; on a real one somebody with the right to it moves us."""
+        cgroups.enter_cgroup(self.machine[1], path)
+
+    def leave_a_child(self) -> int:
+        """Fork a child that has all that we have open, and does nothing."""
+        pid = os.fork()
+        if pid == 0:
+            signal.pause()
+            os._exit(0)
+        return pid
 
     def files(self) -> list[str]:
         """What this process has open beside the standard files: its whole fd table."""

@@ -94,6 +94,12 @@ class Borrower:
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         self.wait()
 
+    @property
+    def alive(self) -> bool:
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return not poll.poll(0)
+
     def wait(self) -> None:
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)

@@ -21,7 +21,7 @@ _PLACE_FDS = Path(__file__).with_name("place_fds.py")
 
 # A guest without hardware help is ten times slower, its host may be busy, and each look takes time
 # from what is looked at.
-PATIENCE = 90.0 if guest_here() else 6.0
+PATIENCE = 90.0 if guest_here() else 20.0
 _LOOK_MILLISECONDS = 20 if guest_here() else 2
 
 

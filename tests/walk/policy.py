@@ -18,8 +18,9 @@ def rule(
     take_from: Iterable[str] = DRIVERS,
     hand_over: Iterable[str] = ("iommufd", "group", "nodes"),
     scrub: str = "try",
+    terms: str = "",
 ) -> str:
-    """An allowing rule as TOML; ``uids`` of None: anyone."""
+    """An allowing rule as TOML; ``uids`` of None: anyone. ``terms`` are further lines of it."""
     who = '"anyone"' if uids is None else f"[{{ uid = {list(uids)} }}]"
     return f"""
 [[rule]]
@@ -32,6 +33,7 @@ memlock = {MEMLOCK}
 take_from = {list(take_from)}
 scrub = "{scrub}"
 hand_over = {list(hand_over)}
+{terms}
 """
 
 

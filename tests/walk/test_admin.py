@@ -52,7 +52,7 @@ def test_a_revoked_lease_drains_until_its_files_are_closed(stage: Stage, borrowe
         listed = admin.call("admin.leases", {})
         assert isinstance(listed, dict)
         assert [one["id"] for one in listed["leases"]] == [lease["id"]]
-        revoked = admin.call("admin.revoke", {"lease": lease["id"]})
+        revoked = admin.call("admin.revoke", {"lease": lease["id"], "now": True})
         assert isinstance(revoked, dict)
         assert revoked["lease"]["state"] == "draining"
         with pytest.raises(Refused) as refused:

@@ -7,13 +7,14 @@ import click
 from isod.cli.failure import EXIT_CODES
 from isod.cli.link import Link
 from isod.cli.output import show, show_json
-from isod.cli.screen.lease import leases_screen, released_screen
+from isod.cli.screen.lease import leases_screen
 from isod.cli.screen.quarantine import quarantine_screen, reloaded_screen
 from isod.client.blocking import Client
 from isod.model.address import Address
-from isod.model.reply import LeaseInfo, LeasePage, LeaseResult, Quarantines, Reloaded
+from isod.model.reply import LeaseInfo, LeasePage, Quarantines, Reloaded
 
-from .options import device_address, json_option, name
+from .options import device_address, json_option
+from .revoke import revoke
 
 
 @click.group("admin", epilog=EXIT_CODES)
@@ -46,25 +47,7 @@ def _all_leases(client: Client) -> list[LeaseInfo]:
             return found
 
 
-@admin.command("revoke", epilog=EXIT_CODES)
-@click.argument("lease", metavar="LEASE", type=name)
-@json_option
-@click.pass_obj
-def revoke(link: Link, *, lease: str, as_json: bool) -> None:
-    """Take a lease back.
-
-    Rights on nodes and raised limits go at once. What its owner has open drains until it is closed.
-
-    \b
-    Example:
-      isoctl admin revoke L7
-    """
-    with link.administrators.connect(as_json=as_json) as client:
-        answer = client.call("admin.revoke", {"lease": lease})
-    if as_json:
-        show_json(answer)
-    else:
-        show(released_screen(LeaseResult.model_validate(answer).lease))
+admin.add_command(revoke)
 
 
 @admin.command("reload", epilog=EXIT_CODES)

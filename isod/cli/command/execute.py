@@ -25,6 +25,7 @@ from isod.cli.screen.terminal import escape
 from isod.cli.wish import Wish, expected, granted
 from isod.model.reply import LeaseInfo
 from isod.model.step import HandOver
+from isod.model.terms import Anchor
 
 from .options import devices_option, grant_options, json_option
 
@@ -59,6 +60,7 @@ def execute(
     devices: tuple[Wish, ...],
     hand_over: HandOver | None,
     container: Literal["ready", "raw"] | None,
+    anchor: Anchor | None,
     whole_set: bool,
     wait: float,
     key: str | None,
@@ -124,6 +126,7 @@ def execute(
             reset="whole-set" if whole_set else None,
             wait=wait,
             key=key,
+            anchor=anchor,
         )
         with lease:
             require_files(lease, as_json=as_json)

@@ -30,6 +30,7 @@ def explain(
     devices: tuple[Wish, ...],
     hand_over: HandOver | None,
     container: Literal["ready", "raw"] | None,
+    anchor: str | None,
     whole_set: bool,
     wait: float,
     key: str | None,
@@ -44,9 +45,10 @@ def explain(
       isoctl explain -d pool:gpus:2
     """
     del wait  # explain tells how things are now
-    wishes = [wish.model_dump(mode="json", exclude_none=True) for wish in devices]
-    params: dict[str, object] = {"devices": wishes}
-    for name, value in (("hand_over", hand_over), ("container", container), ("key", key)):
+    asked = [wish.model_dump(mode="json", exclude_none=True) for wish in devices]
+    params: dict[str, object] = {"devices": asked}
+    wishes = {"hand_over": hand_over, "container": container, "anchor": anchor, "key": key}
+    for name, value in wishes.items():
         if value is not None:
             params[name] = value
     if whole_set:

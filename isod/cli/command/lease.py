@@ -13,13 +13,14 @@ from isod.cli.handed import HandedFiles
 from isod.cli.holding import Woken, ending_signals, wait
 from isod.cli.link import Link, require_files
 from isod.cli.output import show, show_json
-from isod.cli.screen.lease import acquired_screen, leases_screen, released_screen
+from isod.cli.screen.lease import acquired_screen, kept_screen, leases_screen, released_screen
 from isod.cli.screen.terminal import escape
 from isod.cli.wish import Wish
 from isod.client.blocking import Client, Lease
 from isod.client.errors import ClientError, Refused
 from isod.model.reply import AcquireResult, LeaseResult
 from isod.model.step import HandOver
+from isod.model.terms import Anchor
 
 from .options import devices_option, grant_options, json_option, name
 
@@ -46,6 +47,7 @@ def acquire(
     hand_over: HandOver | None,
     container: Literal["ready", "raw"] | None,
     iommufd: Literal["new", "none"],
+    anchor: Anchor | None,
     whole_set: bool,
     wait: float,
     key: str | None,
@@ -54,7 +56,8 @@ def acquire(
     """Get devices and hold them in the foreground.
 
     Prints the lease with its secret, then waits. The lease ends on Ctrl-C or SIGTERM, and the
-    command ends when somebody else ends the lease. To give devices to a program, use exec.
+    command ends when somebody else ends the lease. With another anchor than hold the command does
+    not wait, and the lease stays. To give devices to a program, use exec.
 
     \b
     Examples:
@@ -72,6 +75,7 @@ def acquire(
             reset="whole-set" if whole_set else None,
             wait=wait,
             key=key,
+            anchor=anchor,
         )
         with lease, ending_signals() as signals:
             if as_json:
@@ -81,7 +85,10 @@ def acquire(
             else:
                 show(acquired_screen(lease.info, HandedFiles.of(lease.files), lease.warnings))
             require_files(lease, as_json=as_json)
-            _hold(link, lease, signals)
+            if lease.info.anchor == "hold":
+                _hold(link, lease, signals)
+            else:
+                show(kept_screen(lease.info), on_stderr=True)
 
 
 def _hold(link: Link, lease: Lease, signals: int) -> None:

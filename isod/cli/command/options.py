@@ -85,6 +85,12 @@ def grant_options(command: Command) -> Command:
             help="Ask again with the same KEY to get the same lease.",
         ),
         click.option(
+            "--anchor",
+            type=click.Choice(["hold", "cgroup", "explicit"]),
+            help="What the lease lives as long as: its files, your cgroup, or until it is released."
+            "  [default: the first that the rule allows]",
+        ),
+        click.option(
             "--whole-set",
             is_flag=True,
             help="Take everything that a hot reset of the devices would hit, too.",

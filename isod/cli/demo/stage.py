@@ -66,6 +66,7 @@ def raised(
             furnish(folder / "machine")
         stage = Stage(folder, folder / "isod.sock", *uids)
         with _daemon(stage, rules):
+            _survey(stage)
             yield stage
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -84,6 +85,17 @@ def _daemon(stage: Stage, policy: Path) -> Iterator[None]:
         yield
     finally:
         end(daemon)
+
+
+def _survey(stage: Stage) -> None:
+    """Read config space of the machine, as root has to on a real one."""
+    command = [sys.executable, "-m", "isod.cli.isod", "survey"]
+    command += ["--simulate", str(stage.folder / "machine")]
+    ran = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=COMMAND_SECONDS
+    )
+    if ran.returncode != 0:
+        raise StageError(f"the survey failed: {ran.stderr.decode(errors='replace')[-2000:]}")
 
 
 def _await_daemon(daemon: subprocess.Popen[bytes], socket: Path, log: Path) -> None:

@@ -19,6 +19,7 @@ from .borrower import Borrower, borrowing, isoctl_command
 from .stage import COMMAND_SECONDS, Stage, StageError, until
 
 RESTORE_SECONDS = 10.0
+_TOLD = ("Shares its group", "Isolation", "Peer to peer")
 _MEANING = {
     "hold": "the lease lasts as long as a copy of it is open",
     "iommufd": "says which memory the device may reach",
@@ -40,13 +41,13 @@ class Story:
         with Client.connect(self.stage.socket) as isod:
             one, other = _two_functions(isod.devices())
             before = _drivers(isod, (one, other))
-            self._machine(one, other)
+            self._machine(isod, one, other)
             with borrowing(self.stage, one) as program:
                 self._borrow(isod, program, one, other)
                 self._refuse(other)
                 self._return(isod, program, (one, other), before)
 
-    def _machine(self, one: Address, other: Address) -> None:
+    def _machine(self, isod: Client, one: Address, other: Address) -> None:
         self._narrate(
             "1. The machine.  Devices under one number (see └) cannot be kept apart: with the one "
             "you reach the other's memory. Such a group has one owner, or none."
@@ -54,6 +55,15 @@ class Story:
         listing = self._listing()
         self._check("both functions of the network card are there", one.name in listing)
         self._check("neither is borrowed", "leased" not in listing and other.name in listing)
+        self._isolation(isod, one, other)
+
+    def _isolation(self, isod: Client, one: Address, other: Address) -> None:
+        """Why the two go together, as config space has it."""
+        shown = _run(isoctl_command(self.stage, self.stage.uid, "show", one.short)).stdout
+        told = [line for line in shown.splitlines() if line.strip().startswith(_TOLD)]
+        self.say("\n".join(["", f"   $ isoctl show {one.short}", *(f"   {line}" for line in told)]))
+        reached = [c.reached for c in isod.isolation(one).companions if c.address == other]
+        self._check(f"DMA of {one.short} reaches {other.short}", reached == ["yes"])
 
     def _borrow(self, isod: Client, program: Borrower, one: Address, other: Address) -> None:
         self._narrate(

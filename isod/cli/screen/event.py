@@ -17,11 +17,17 @@ _WITH_DEVICES = frozenset({"lease.granted", "lease.ended"})
 
 def event_line(event: Notice, *, whose: bool = False) -> Text:
     """``14:03:22  lease L7 granted: 01:00.0, 01:00.1``; ``whose`` adds the user."""
-    at = "--:--:--" if event.at is None else time.strftime("%H:%M:%S", time.localtime(event.at))
+    at = "--:--:--" if event.at is None else _time(event.at)
     line = Text(f"{at}  {escape(_words(event))}", no_wrap=True, overflow="ignore")
+    if event.kind == "lease.revoking" and event.deadline is not None:
+        line.append(f", until {_time(event.deadline)}")
     if whose and event.uid is not None:
         line.append(f"  (uid {event.uid})", style="dim")
     return line
+
+
+def _time(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))
 
 
 def _words(event: Notice) -> str:

@@ -104,6 +104,12 @@ def _files(files: HandedFiles) -> str:
     return ", ".join(words) or "none"
 
 
+def kept_screen(lease: LeaseInfo) -> Text:
+    """What a lease without a hold lives as long as."""
+    until = "your cgroup is empty" if lease.anchor == "cgroup" else "it is released"
+    return Text(f"Lease {escape(lease.id)} stays until {until}.", style="dim")
+
+
 def released_screen(lease: LeaseInfo) -> RenderableType:
     """What a release led to: gone, or what it still waits for."""
     if lease.open:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from isod.kernel.helper import Helpers
 from isod.kernel.overrides import Override, parse_override
-from isod.kernel.port import Pending, Watch
+from isod.kernel.port import CgroupWatch, Pending, Watch
+from isod.kernel.process import end_process
 from isod.kernel.scan import scan_device, scan_group, scan_host
 from isod.model.address import Address
 from isod.model.critical import CriticalFacts
 from isod.model.host import Device, Features, Group, HostSnapshot
 from isod.model.lease import LeaseDevice
+from isod.model.peer import Cgroup
 from isod.model.reason import Reason, RefusedError
 from isod.model.step import (
     Bind,
@@ -36,6 +38,7 @@ from isod.model.step import (
 
 from .acts import Acts
 from .cdev import run_open_iommufd
+from .cgroup import LinuxCgroupWatch, end_cgroup, is_populated, read_cgroup
 from .critical import read_critical
 from .drivers import bind, reset, restore, unbind
 from .features import detect_features
@@ -120,6 +123,21 @@ class LinuxKernel:
 
     def use(self, devices: Collection[LeaseDevice], groups: Collection[GroupName]) -> Use:
         return look_at_use(self._root, devices, groups)
+
+    def cgroup_of(self, pid: int) -> Cgroup:
+        return read_cgroup(self._root, pid)
+
+    def is_populated(self, cgroup: Cgroup) -> bool:
+        return is_populated(self._root, cgroup)
+
+    def watch_cgroups(self) -> CgroupWatch:
+        return LinuxCgroupWatch(self._root)
+
+    def end_peer(self, peer: int | Cgroup, *, gently: bool) -> None:
+        if isinstance(peer, Cgroup):
+            end_cgroup(self._root, peer)
+        else:
+            end_process(peer, gently=gently)
 
     def close(self) -> None:
         self._helpers.close()

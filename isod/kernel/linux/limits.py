@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import resource
-from pathlib import Path
 
+from isod.kernel.process import start_time
 from isod.model.step import Limit, StepResult
 
 from .refusal import refused_by_kernel
-
-_START_TIME_FIELD = 22
 
 
 def set_limit(step: Limit) -> StepResult:
@@ -19,7 +17,7 @@ def set_limit(step: Limit) -> StepResult:
     prlimit takes a pid that nothing pins, so the start time is looked at before and after; a
     process that came in between gets its own limit back. Raises RefusedError (kernel).
     """
-    if _started(step.pid) != step.started:
+    if start_time(step.pid) != step.started:
         return StepResult()
     try:
         former = resource.prlimit(step.pid, resource.RLIMIT_MEMLOCK)
@@ -28,7 +26,7 @@ def set_limit(step: Limit) -> StepResult:
             wanted = (_larger(former[0], step.soft), _larger(former[1], step.hard))
         if wanted != former:
             replaced = resource.prlimit(step.pid, resource.RLIMIT_MEMLOCK, wanted)
-            if _started(step.pid) not in {step.started, None}:
+            if start_time(step.pid) not in {step.started, None}:
                 resource.prlimit(step.pid, resource.RLIMIT_MEMLOCK, replaced)
                 return StepResult()
     except ProcessLookupError:
@@ -44,18 +42,6 @@ def set_limit(step: Limit) -> StepResult:
             f"cannot set the memlock limit of process {step.pid}", errno.EINVAL
         ) from error
     return StepResult(former_limit=former)
-
-
-def _started(pid: int) -> int | None:
-    """A process's start time in clock ticks since boot; None when it is gone.
-
-    The second field, the program's name, may hold blanks and parentheses: count from its end.
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    return int(text.rpartition(")")[2].split()[_START_TIME_FIELD - 3])
 
 
 def _larger(one: int, other: int) -> int:

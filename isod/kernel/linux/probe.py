@@ -23,6 +23,12 @@ from .viability import firmware_refusal, viability_refusal
 def probe(root: Path, features: Features, step: Probe) -> StepResult:
     """Run a Probe: see there for what it refuses. Everything is closed again."""
     check_group(root, step.group)
+    there = (root / "dev" / group_node(root, step.group.number)).exists()
+    if step.held_only:
+        # Members may still be on kernel drivers: whether it is viable is no question yet.
+        if there:
+            os.close(open_group(root, step.group))
+        return StepResult()
     needs_container = step.hand_over in {"group", "nodes"}
     if needs_container and not features.container:
         raise RefusedError(
@@ -30,7 +36,7 @@ def probe(root: Path, features: Features, step: Probe) -> StepResult:
             "this kernel has no container of its own: its groups are not exclusive",
             hint="ask for hand_over iommufd",
         )
-    if needs_container or (root / "dev" / group_node(root, step.group.number)).exists():
+    if needs_container or there:
         descriptor = open_group(root, step.group)
         try:
             check_viable(root, step.group, descriptor)

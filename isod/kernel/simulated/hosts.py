@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from .machine import Machine
@@ -140,6 +141,10 @@ HOSTS: Mapping[str, SimulatedHost] = MappingProxyType(
 )
 
 
+# A function that redirects its requests to its fellows, and so has a group of its own.
+_APART = replace(NVME, acs=(0x0C, 0x0C))
+
+
 def many(count: int) -> SimulatedHost:
     """A host of ``count`` devices, each alone in its group below a root port of its own bus.
 
@@ -153,5 +158,5 @@ def many(count: int) -> SimulatedHost:
             port = f"{domain:04x}:00:{bus // 8:02x}.{bus % 8}"
             places.append(Place(port, ROOT_PORT, below=f"{bus + 1:02x}"))
         at = f"{domain:04x}:{bus + 1:02x}:{function // 8:02x}.{function % 8}"
-        places.append(Place(at, NVME, group=index))
+        places.append(Place(at, _APART, group=index))
     return SimulatedHost(about=f"{count} devices", places=tuple(places))

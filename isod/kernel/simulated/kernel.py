@@ -7,12 +7,14 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from isod.kernel.port import Pending, Watch
+from isod.kernel.port import CgroupWatch, Pending, Watch
+from isod.kernel.process import end_process
 from isod.kernel.scan import scan_device, scan_group, scan_host
 from isod.model.address import Address
 from isod.model.critical import CriticalFacts
 from isod.model.host import Device, Features, Group, HostSnapshot
 from isod.model.lease import LeaseDevice
+from isod.model.peer import Cgroup
 from isod.model.reason import Reason, RefusedError
 from isod.model.step import (
     Bind,
@@ -34,6 +36,7 @@ from isod.model.step import (
 )
 
 from . import faults, fence
+from .cgroups import SimulatedCgroupWatch, end_cgroup, is_populated, read_cgroup
 from .closing import in_use, show_enabled
 from .critical import read_critical
 from .entry import entered
@@ -172,6 +175,8 @@ class SimulatedKernel:
                 device.address
                 for device in devices
                 if host.tree.generation(device.address.name) == device.generation
+                # Without its link while an unbind waits: then only the group tells.
+                and host.machine.kind(host.tree.driver(device.address.name)) == "vfio"
                 and in_use(host, device.address.name, device.group)
             )
             busy = tuple(
@@ -181,6 +186,26 @@ class SimulatedKernel:
                 and why_busy(host, group.number) is not None
             )
         return Use(open=found, busy_groups=busy)
+
+    def cgroup_of(self, pid: int) -> Cgroup:
+        return read_cgroup(self._host, pid)
+
+    def is_populated(self, cgroup: Cgroup) -> bool:
+        return is_populated(self._host, cgroup)
+
+    def watch_cgroups(self) -> CgroupWatch:
+        return SimulatedCgroupWatch(self._host)
+
+    def end_peer(self, peer: int | Cgroup, *, gently: bool) -> None:
+        """The clients of a simulated host are real processes."""
+        try:
+            faults.check(self._host.tree, "end_peer", ())
+            if isinstance(peer, Cgroup):
+                end_cgroup(self._host, peer)
+            else:
+                end_process(peer, gently=gently)
+        except OSError as error:
+            raise refused_by_kernel("cannot end the peer", error.errno or errno.EIO) from error
 
     def close(self) -> None:
         self._reap()

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from isod.kernel.inotify import (
+    IN_CLOSE_WRITE,
+    IN_CREATE,
+    IN_MODIFY,
+    IN_ONLYDIR,
+    IN_Q_OVERFLOW,
+    Inotify,
+)
 from isod.model.address import Address
 from isod.model.host import HostChange
 
 from .host import Host
-from .inotify import IN_CLOSE_WRITE, IN_CREATE, IN_MODIFY, IN_ONLYDIR, IN_Q_OVERFLOW, Inotify
 from .journal import JournalReader
 from .opens import make_place, node_of
 

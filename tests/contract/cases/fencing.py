@@ -14,6 +14,7 @@ from tests.contract.acts import (
     failing,
     fence,
     give_back,
+    lease_device,
     readable,
     require,
     take,
@@ -95,12 +96,15 @@ class FencingCases:
         require(host, "container")
         device = host.device("single")
         other = host.device("pair")
-        _, files = opened_group(host, device)
+        group, files = opened_group(host, device)
         pending = host.kernel.start(Fence(device.address, device.generation))
         assert not readable(pending, GLANCE_SECONDS)
         found = again(host, device.address)
         assert found.generation == device.generation
         assert found.group == device.group
+        # Off its driver already as far as can be seen: its group tells that it is in use.
+        use = host.kernel.use([lease_device(device)], [group])
+        assert (use.open, use.busy_groups) == ((), (group.number,))
         assert device.address in host.kernel.snapshot(1).devices
         # Others go on meanwhile.
         take(host, other)

@@ -51,6 +51,24 @@ class ProbingCases:
         for probe in probes(host, group, device):
             host.kernel.run(probe)
 
+    def test_the_first_look_asks_only_whether_it_is_held(self, host: HostUnderTest) -> None:
+        """Before a plan changes anything: members may be on kernel drivers still."""
+        device = host.device("pair")
+        group = group_name(host, device)
+        looks = [
+            Probe(group, hand_over, device.address, held_only=True)
+            for hand_over in hand_overs(host)
+        ]
+        for look in looks:
+            host.kernel.run(look)
+        take(host, device)
+        for look in looks:
+            host.kernel.run(look)
+        descriptor = host.open_group(group.number)
+        for look in looks:
+            refusal(host.kernel, look, Reason.held_outside)
+        os.close(descriptor)
+
     def test_a_bound_cdev_is_held_outside(self, host: HostUnderTest) -> None:
         require(host, "iommufd")
         device = take(host, host.device("single"))

@@ -14,7 +14,12 @@ def test_rule_steps_and_undo_are_told_within_the_width() -> None:
     result = ExplainResult(
         allowed=True,
         decision=DecisionInfo(
-            rule="alice-vm", file="50-vm.toml", hand_over="iommufd", memlock=1 << 33, scrub="try"
+            rule="alice-vm",
+            file="50-vm.toml",
+            hand_over="iommufd",
+            memlock=1 << 33,
+            scrub="try",
+            anchor="hold",
         ),
         plan=(
             PlannedStep(step="unbind", text="02:00.0 from nvme", undo="probing again"),

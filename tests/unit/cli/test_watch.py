@@ -45,6 +45,9 @@ def test_events_in_words() -> None:
     assert line(kind="lease.in_use", open=["pci:0000:01:00.0"], **lease) == (
         "01:00:00  lease L7 is waited for, its devices are open: 01:00.0"
     )
+    assert line(kind="lease.revoking", note="by root", deadline=3630.0, **lease) == (
+        "01:00:00  the owner of lease L7 is asked to let go: by root, until 01:00:30"
+    )
     assert line(kind="policy.reloaded", policy=3) == "01:00:00  policy 3 is in use"
 
 

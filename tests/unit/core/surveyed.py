@@ -7,6 +7,7 @@ from typing import Any
 
 from isod.core.isolation import Isolation
 from isod.core.isolation_analysis import IsolationAnalysis
+from isod.core.pci_links import Hierarchies
 from isod.model.host import Device, HostSnapshot
 from isod.model.isolation import Companion, IsolationInfo
 from isod.model.policy import Policy
@@ -73,7 +74,8 @@ def machine(*things: Surveyed) -> HostSnapshot:
 
 def analysed(snapshot: HostSnapshot, short: str, policy: Policy | None = None) -> IsolationInfo:
     isolation = Isolation(snapshot, policy)
-    return IsolationAnalysis(isolation, snapshot.devices[at(short)]).info()
+    hierarchies = Hierarchies(snapshot)
+    return IsolationAnalysis(isolation, hierarchies, snapshot.devices[at(short)]).info()
 
 
 def companion(info: IsolationInfo, short: str) -> Companion:

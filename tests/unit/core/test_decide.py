@@ -146,3 +146,18 @@ def test_terms_without_anything_in_common_conflict() -> None:
     with pytest.raises(RefusedError) as caught:
         merge([Terms(("iommufd",)), Terms(("nodes",))])
     assert caught.value.refusal.reason is Reason.terms_conflict
+
+
+def test_the_anchor_is_the_wish_or_the_first_that_the_rule_lists() -> None:
+    rules = policy(allow(exactly("01:00.0"), anchor=("cgroup", "hold")))
+    assert judge(rules, ONE, "01:00.0").anchor == "cgroup"
+    assert judge(rules, ONE, "01:00.0", anchor="hold").anchor == "hold"
+    assert judge(policy(allow(exactly("01:00.0"))), ONE, "01:00.0").anchor == "hold"
+
+
+def test_an_anchor_that_the_rule_does_not_list_is_refused() -> None:
+    rules = policy(allow(exactly("01:00.0"), anchor=("cgroup", "hold")))
+    found = refused(rules, ONE, "01:00.0", anchor="explicit").refusal
+    assert found.reason is Reason.terms
+    assert found.details["term"] == "anchor"
+    assert found.hint == "ask for cgroup or hold"

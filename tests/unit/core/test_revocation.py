@@ -191,3 +191,11 @@ def test_what_was_never_given_out_has_nobody_to_be_ended() -> None:
     assert ledger.leases["L1"].state is State.draining
     assert not of(StartTimer, effects)
     assert not of(EndPeer, effects)
+
+
+def test_a_fence_that_has_not_come_back_yet_is_no_proof(kill: Taken) -> None:
+    """It may return in the next moment; only one that waits says that something is open."""
+    kill.ledger.apply(Ending("L1", "released"), 200)
+    kill.ledger.apply(Idle("L1"), 229)
+    assert not of(EndPeer, kill.ledger.apply(Deadline("L1"), 230))
+    assert of(EndPeer, kill.ledger.apply(InUse("L1", OPEN), 231))

@@ -13,6 +13,7 @@ from isod.core.plan import Plan
 from isod.daemon.grants import Grants
 from isod.daemon.identify import Identity
 from isod.daemon.needs import Needs
+from isod.daemon.peers import Peers
 from isod.daemon.resets import Resets
 from isod.daemon.store import Store
 from isod.daemon.world import World
@@ -57,9 +58,10 @@ async def test_the_plan_is_the_one_explained(
     carried_out: list[Effect] = []
     world.carry_out = carried_out.append
     async with trio.open_nursery() as nursery:
-        needs = Needs(open_host(tmp_path / "host"), world, nursery)
+        kernel = open_host(tmp_path / "host")
+        needs = Needs(kernel, world, nursery)
         await needs.look()
-    grants = Grants(world, {}, lambda: 0.0, Resets(world), needs)
+    grants = Grants(world, {}, lambda: 0.0, Resets(world), needs, Peers(kernel))
     wish = acquire(*shorts, hand_over=hand_over)
     shown = grants.explain(NOBODY, wish)
     assert shown.allowed

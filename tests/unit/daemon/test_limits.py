@@ -20,6 +20,7 @@ from isod.daemon.gate import Gate
 from isod.daemon.listen import EVERYBODY, accept, listen
 from isod.daemon.needs import Needs
 from isod.daemon.outcome import Outcome
+from isod.daemon.peers import Peers
 from isod.daemon.store import Store
 from isod.daemon.surveys import Surveys
 from isod.daemon.world import World
@@ -44,9 +45,10 @@ class Server:
         self.world.carry_out = self._forget
         outcomes: dict[str, Outcome] = {}
         admin = Admin(self.world, [folder], AdminRights(self.path), nursery)
-        needs = Needs(open_host(folder / "host"), self.world, nursery)
+        kernel = open_host(folder / "host")
+        needs = Needs(kernel, self.world, nursery)
         surveys = Surveys(folder / "survey", self.world)
-        gate = Gate(self.world, outcomes, admin, needs, surveys, simulated=True)
+        gate = Gate(self.world, outcomes, admin, needs, surveys, Peers(kernel), simulated=True)
         connections = Connections(lambda: self.world.policy.limits, Log())
         self.listener = listen(self.path, EVERYBODY, None)
         nursery.start_soon(partial(accept, self.listener, gate, connections, admin=False))

@@ -11,6 +11,7 @@ from isod.daemon.publisher import Publisher
 from isod.daemon.ring import Published, Ring
 from isod.daemon.subscription import QUEUE_BYTES
 from isod.model.address import Address
+from isod.model.lease import Revocation
 from isod.model.notice import KINDS
 from isod.model.request import FAMILIES, PACKET_BYTES
 from isod.model.reset import LeaseReset
@@ -132,6 +133,15 @@ async def test_an_answer_that_is_too_long_for_a_packet_is_left_out() -> None:
     (event,) = await sent(mine)
     assert event["note"] == "never"
     assert "reset" not in event
+
+
+async def test_the_owner_who_is_asked_to_let_go_learns_until_when() -> None:
+    news = publisher()
+    mine = subscription(news)
+    asked = replace(lease(), revocation=Revocation(deadline=35.0))
+    news.lease("lease.revoking", asked, "revoked by an administrator")
+    (event,) = await sent(mine)
+    assert (event["deadline"], event["note"]) == (35.0, "revoked by an administrator")
 
 
 # --- a subscriber that does not read ------------------------------------------------------------

@@ -281,7 +281,10 @@ def test_resets_between_owners(standard: Played) -> None:
     tried = standard.run(Reset(pair.address, pair.generation, required=False))
     assert tried.warnings
     outside.write(standard.directory, nvme.address.name, "reset_method", "")
-    never = Reset(nvme.address, nvme.generation, required=True)
+    disabled = Reset(nvme.address, nvme.generation, required=True)
+    assert reason_of(lambda: standard.run(disabled)) is Reason.kernel
+    port = standard.device("00:01.0")
+    never = Reset(port.address, port.generation, required=True)
     assert reason_of(lambda: standard.run(never)) is Reason.unsupported
 
 

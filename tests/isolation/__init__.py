@@ -1,0 +1,1 @@
+"""Isolation explained, held against the kernel's own groups."""
