@@ -214,27 +214,40 @@ def _judge_drivers(
         members = snapshot.members(group.number)
         for member in members if can_be_owned(members) else ():
             rule = deciding.get(member.address) or first_match(policy, peer, member)
-            if member.driver is None or not _must_be_taken(member, member.address in deciding):
-                continue
-            if member.driver in terms.take_from:
-                continue
-            if rule is not None and rule.allow and names_exactly(rule, member, policy):
-                continue
-            if member.is_bridge:
-                raise RefusedError(
-                    Reason.not_viable,
-                    f"bridge {member.address.short} of group {group.number} is bound to "
-                    f"{member.driver}, which keeps the group from being handed out",
-                    hint=f'list "{member.driver}" in take_from of the rule',
-                    devices=[str(member.address)],
-                    driver=member.driver,
-                )
-            raise RefusedError(
-                Reason.in_use_by_driver,
-                f"{member.address.short} is in use by the driver {member.driver}",
-                devices=[str(member.address)],
-                driver=member.driver,
-            )
+            if _must_be_taken(member, member.address in deciding):
+                _judge_driver(policy, rule, member, terms)
+
+
+def _judge_driver(policy: Policy, rule: Rule | None, member: Device, terms: Terms) -> None:
+    if member.driver is None or member.driver in terms.take_from:
+        return
+    if rule is not None and rule.allow and names_exactly(rule, member, policy):
+        return
+    if member.is_bridge:
+        raise RefusedError(
+            Reason.not_viable,
+            f"bridge {member.address.short} of group {member.group} is bound to "
+            f"{member.driver}, which keeps the group from being handed out",
+            hint=f'list "{member.driver}" in take_from of the rule',
+            devices=[str(member.address)],
+            driver=member.driver,
+        )
+    raise RefusedError(
+        Reason.in_use_by_driver,
+        f"{member.address.short} is in use by the driver {member.driver}",
+        devices=[str(member.address)],
+        driver=member.driver,
+    )
+
+
+def judge_added(
+    policy: Policy, peer: Peer, device: Device, terms: Terms, hand_over: HandOver
+) -> None:
+    """Decide about a device that was added to a leased group, as about a sibling at the grant.
+    ``hand_over`` is how its group was handed over. Raises RefusedError."""
+    _judge_sibling(policy, peer, device, hand_over)
+    if _must_be_taken(device, is_requested=False):
+        _judge_driver(policy, first_match(policy, peer, device), device, terms)
 
 
 def _must_be_taken(member: Device, is_requested: bool) -> bool:

@@ -105,8 +105,13 @@ def check_domain(domains: Domains, ledger: Ledger, peer: Peer, groups: Sequence[
         members = snapshot.members(group.number)
         for member in members if can_be_owned(members) else ():
             if not member.is_bridge:
-                _check_children(domains, ledger, peer, member)
-                _check_parents(domains, ledger, peer, member)
+                check_member(domains, ledger, peer, member)
+
+
+def check_member(domains: Domains, ledger: Ledger, peer: Peer, member: Device) -> None:
+    """As ``check_domain``, for one device that is to be bound to vfio."""
+    _check_children(domains, ledger, peer, member)
+    _check_parents(domains, ledger, peer, member)
 
 
 def _check_children(domains: Domains, ledger: Ledger, peer: Peer, member: Device) -> None:

@@ -2,6 +2,7 @@
 
 One table: state x event -> transition. A transition returns the effects in the order in which
 they are to be carried out; what is not in the table is a mistake of the caller and raises.
+What happens to the host under a lease is in ``core.host_facts``, with its rows of the table.
 An event about a lease that is no more is ignored: it was on its way when the lease ended.
 Operations (Prepare, GiveBack) come out one at a time per reset domain, in order.
 
@@ -23,6 +24,7 @@ from isod.model.address import Address
 from isod.model.event import (
     Announce,
     Cleared,
+    Conflict,
     Deadline,
     Deliver,
     DeliveryFailed,
@@ -61,6 +63,9 @@ from isod.model.quarantine import QuarantineEntry
 from isod.model.reason import Reason, Refusal
 
 from . import memlock, revocation, scrub
+from .host_change import merged
+from .host_facts import TABLE as HOST_FACTS
+from .host_facts import HostFacts
 from .operations import Operations
 from .plan import devices_to_return, steps_to_drain, steps_to_fence, steps_to_give_back
 from .undone import with_undone
@@ -72,7 +77,7 @@ class WrongStateError(Exception):
     """An event that the lease's state does not know: a fault in the shell, never in a client."""
 
 
-class Ledger:
+class Ledger(HostFacts):
     """All leases and quarantines. Deterministic: time, ids and I/O are the caller's."""
 
     def __init__(self, quarantined: Iterable[QuarantineEntry] = ()) -> None:
@@ -117,25 +122,35 @@ class Ledger:
         """Take one event, at ``now`` in seconds since the epoch. Raises WrongStateError if the
         state does not know it."""
         self._now = now
-        if isinstance(event, Granted):
-            return self._begin(event.lease)
-        if isinstance(event, Recovered):
-            return self._recover(event)
-        if isinstance(event, Quarantined):
-            return self._quarantine([event.entry])
-        if isinstance(event, Cleared):
-            self._quarantined.pop(event.address, None)
-            return (Unquarantine(event.address),)
+        match event:
+            case Granted():
+                return self._begin(event.lease)
+            case Recovered():
+                return self._recover(event)
+            case Quarantined():
+                return self._quarantine([event.entry])
+            case Cleared():
+                self._quarantined.pop(event.address, None)
+                return (Unquarantine(event.address),)
+            case Conflict():
+                return self._conflict(event)
+            case _:
+                return self._of_lease(event)
+
+    def _of_lease(self, event: Any) -> Effects:
         lease = self._leases.get(event.lease)
         if lease is None:
             return (Discard(event.files),) if isinstance(event, Prepared) else ()
-        transition = TABLE.get((lease.state, type(event)))
-        if transition is None:
-            raise WrongStateError(f"{type(event).__name__} in state {lease.state}")
-        effects = transition(self, lease, event)
+        effects = self._transition(lease, event)
         if isinstance(event, Prepared | PrepareFailed | Returned | ScrubBlocked):
             effects += self._operations.end(lease.id)
         return effects
+
+    def _transition(self, lease: Lease, event: Any) -> Effects:
+        transition = TABLE.get((lease.state, type(event)))
+        if transition is None:
+            raise WrongStateError(f"{type(event).__name__} in state {lease.state}")
+        return transition(self, lease, event)
 
     def _begin(self, lease: Lease) -> Effects:
         if any(group.number in self._groups for group in lease.groups):
@@ -151,7 +166,7 @@ class Ledger:
         that nobody got may be asked for again."""
         lease, timer = revocation.resumed(event.lease, self._now)
         self._put(lease)
-        if lease.state in {State.leased, State.reopening} and event.held:
+        if lease.state in {State.leased, State.reopening, State.joining} and event.held:
             lease = self._put(replace(lease, state=State.leased))
             return (Remember(lease), *timer)
         self._begun[lease.id] = len(lease.plan)
@@ -172,7 +187,7 @@ class Ledger:
             lease,
             state=State.leased,
             ever_leased=True,
-            devices=event.devices or lease.devices,
+            devices=merged(lease, event.devices),
             warnings=(*lease.warnings, *event.warnings),
         )
         if lease.ending is not None:
@@ -200,7 +215,7 @@ class Ledger:
         return (Remember(lease), *self._operations.begin(Prepare(lease, event.plan)))
 
     def _reopened(self, lease: Lease, event: Prepared) -> Effects:
-        lease = replace(lease, state=State.leased, devices=event.devices or lease.devices)
+        lease = replace(lease, state=State.leased, devices=merged(lease, event.devices))
         if lease.ending is not None:
             return self._too_late(lease, event, lease.ending)
         self._put(lease)
@@ -371,6 +386,8 @@ TABLE: Mapping[tuple[State, type], Callable[[Ledger, Lease, Any], Effects]] = {
     (State.reopening, Revoke): Ledger._revoke_reopening,
     (State.reopening, Deadline): Ledger._deadline_reopening,
     (State.reopening, DeliveryFailed): Ledger._ignore,
+    (State.joining, Revoke): Ledger._revoke_reopening,
+    (State.joining, Deadline): Ledger._deadline_reopening,
     (State.draining, InUse): Ledger._in_use,
     (State.draining, Idle): Ledger._idle,
     (State.draining, Ending): Ledger._ignore,
@@ -396,4 +413,5 @@ TABLE: Mapping[tuple[State, type], Callable[[Ledger, Lease, Any], Effects]] = {
     (State.scrubbing, PeerEnded): Ledger._peer_ended,
     (State.scrubbing, PeerNotEnded): Ledger._ignore,
     (State.scrubbing, DeliveryFailed): Ledger._ignore,
+    **HOST_FACTS,
 }

@@ -6,7 +6,7 @@ The plan is a pure function of snapshot and decision: what ``explain`` shows is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from isod.model.address import Address
@@ -143,8 +143,26 @@ def plan_reopen(lease: Lease) -> tuple[Step, ...]:
         Bind(device.address, device.generation, VFIO_PCI, sibling=device.why == "sibling")
         for device in endpoints
     ]
-    opens = [step for step in lease.plan if isinstance(step, OpenIommufd | OpenGroup | GrantNodes)]
+    opens = [
+        _of_what_is_left(lease, step)
+        for step in lease.plan
+        if isinstance(step, OpenIommufd | OpenGroup | GrantNodes)
+    ]
     return (*fences, *binds, *opens)
+
+
+def _of_what_is_left(
+    lease: Lease, step: OpenIommufd | OpenGroup | GrantNodes
+) -> OpenIommufd | OpenGroup | GrantNodes:
+    """The step for the devices and groups that have not gone away since the grant. One that came
+    back at the same address is another, and parked."""
+    given = {device.address for device in lease.devices if device.why != "sibling"}
+    if isinstance(step, OpenIommufd):
+        return replace(step, devices=tuple(one for one in step.devices if one in given))
+    groups = tuple(group for group in step.groups if group in lease.groups)
+    if isinstance(step, GrantNodes):
+        return replace(step, groups=groups)
+    return replace(step, groups=groups, devices=tuple(d for d in step.devices if d in given))
 
 
 def _was_on_vfio(device: LeaseDevice) -> bool:
@@ -183,6 +201,13 @@ def _steps_for(member: Device, is_requested: bool) -> list[Step]:
         steps.append(Unbind(address, generation, member.driver, override=VFIO_PCI))
     steps.append(Bind(address, generation, VFIO_PCI, sibling=not is_requested))
     return steps
+
+
+def plan_sibling(member: Device) -> tuple[LeaseDevice, tuple[Step, ...]]:
+    """How to park a device that was added to a leased group. Raises RefusedError."""
+    assert member.group is not None
+    steps = tuple(_steps_for(member, is_requested=False))
+    return _lease_device(member, member.group, "sibling", None, None, touched=bool(steps)), steps
 
 
 def _lease_device(

@@ -32,7 +32,7 @@ def with_scrub(
     Raises RefusedError (terms) where a scrub is required and one within the client's reach can be
     reset neither by itself nor with a set that lies within the lease.
     """
-    needy = [d for d in _in_reach(devices, hand_over) if not d.resets_alone]
+    needy = [d for d in in_reach(devices, hand_over) if not d.resets_alone]
     if scrub == "off" or not needy:
         return tuple(devices)
     sets = ResetSets(snapshot)
@@ -138,7 +138,8 @@ def unclean(lease: Lease, address: Address, refusal: Refusal) -> tuple[Quarantin
         case "reset":
             hit = {address}
         case "hot_reset":
-            hit = {a for d in lease.devices if d.address == address for a in d.hot_reset}
+            # The device that stood for its set may have gone since; the others were not reset.
+            hit = {a for d in lease.devices if address in d.hot_reset for a in d.hot_reset}
         case _:
             return ()
     return tuple(
@@ -162,7 +163,7 @@ def _function_resets(
 ) -> list[Step]:
     return [
         Reset(device.address, device.generation, required=required)
-        for device in _in_reach(devices, hand_over)
+        for device in in_reach(devices, hand_over)
         if device.resets_alone
     ]
 
@@ -185,7 +186,7 @@ def _hot_resets(
     ]
 
 
-def _in_reach(devices: Sequence[LeaseDevice], hand_over: HandOver) -> list[LeaseDevice]:
+def in_reach(devices: Sequence[LeaseDevice], hand_over: HandOver) -> list[LeaseDevice]:
     """What the client can use. On ``iommufd`` a parked sibling was never handed over; a group's fd
     or node reaches all endpoints of the group."""
     handed = {device.group for device in devices if device.why != "sibling"}

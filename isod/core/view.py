@@ -215,6 +215,7 @@ def lease_info(lease: Lease, secret: str | None = None) -> LeaseInfo:
         waiting=lease.waiting if lease.state is State.scrubbing else None,
         anchor=lease.anchor,
         revocation=_revocation(lease),
+        conflict=lease.conflict,
     )
 
 
@@ -251,6 +252,7 @@ def leased_device(device: LeaseDevice) -> LeasedDevice:
         parked=device.parked,
         cdev=device.cdev,
         pool=device.pool,
+        held_outside=device.held_outside,
     )
 
 

@@ -95,7 +95,7 @@ class Admin:
                 world.journal.record("policy", f"not used, the old one stays: {problem}")
             text = f"the policy has {len(error.problems)} faults; the old one stays"
             return Refusal(Reason.policy_invalid, text, {"problems": list(error.problems)})
-        world.policy = policy
+        world.use_policy(policy)
         self.on_policy()
         warnings = (*policy.warnings, *await self.let_in())
         for warning in warnings:

@@ -42,7 +42,17 @@ class Identity:
     def owner(self) -> Owner:
         """Whose a lease is that this peer gets."""
         peer = self.peer
-        return Owner(peer.uid, peer.pid, self.started, peer.unit, cgroup=peer.cgroup)
+        return Owner(
+            peer.uid,
+            peer.pid,
+            self.started,
+            peer.unit,
+            cgroup=peer.cgroup,
+            gid=peer.gid,
+            groups=tuple(sorted(peer.groups)),
+            label=peer.label,
+            user_unit=peer.user_unit,
+        )
 
     def memlock(self) -> tuple[int, int] | None:
         """The process's RLIMIT_MEMLOCK now, soft and hard in bytes (-1: unlimited).

@@ -23,6 +23,7 @@ from .cgroups import Cgroups
 from .connections import Connections
 from .deliveries import Deliveries
 from .executor import Executor
+from .facts import Facts
 from .gate import Gate
 from .heartbeat import heartbeat, tell_status
 from .journal import Journal, open_journal
@@ -137,12 +138,14 @@ async def _run(
                 world, deliveries.outcomes, admin, needs, surveys, peers, simulated=simulated
             )
             observer = Observer(world, gate.resets)
+            facts = Facts(world, needs, gate.resets)
             nursery.start_soon(watcher.run)
             nursery.start_soon(cgroups.run)
             nursery.start_soon(observer.run)
             carry_groups_over(world, store)
             record_exchanged(world)
             recover(world, deliveries, peers, handed)
+            nursery.start_soon(facts.run)
             for warning in await admin.let_in():
                 journal.record("policy", warning)
             async with trio.open_nursery() as doors:

@@ -20,6 +20,7 @@ from isod.model.event import (
     Effect,
     Event,
     Forget,
+    Freed,
     Quarantine,
     Remember,
     ScrubAgain,
@@ -57,6 +58,7 @@ class World:
         self.carry_out: Callable[[Effect], None] = _nobody
         self.on_free: Callable[[], None] = lambda: None
         self.on_change: Callable[[Collection[Address]], None] = lambda changed: None
+        self.on_news: Callable[[], None] = lambda: None
         self._devices: dict[Address, Device] = {}
         self._groups: dict[int, Group] = {}
         self._looks = count(1)
@@ -93,13 +95,21 @@ class World:
                     self._tell(address, "is out of quarantine")
                 case Announce(kind=kind, lease=lease, note=note):
                     self.publisher.lease(kind, lease, note)
+                case Freed():
+                    pass  # whoever waits for the groups is served below
                 case _:
                     self.carry_out(effect)
-        if any(isinstance(effect, Forget | Unquarantine) for effect in effects):
+        if any(isinstance(effect, Forget | Unquarantine | Freed) for effect in effects):
             self._scrub_again()
             self.on_free()
         if effects:
             self.on_change(self._touched(effects))
+            self.on_news()
+
+    def use_policy(self, policy: Policy) -> None:
+        """From now on this policy decides; its quirks may join what leases have."""
+        self.policy = policy
+        self.on_news()
 
     def _touched(self, effects: Iterable[Effect]) -> set[Address]:
         """The devices that the effects say something new of, with their neighbours."""
@@ -108,6 +118,8 @@ class World:
             match effect:
                 case Remember(lease=lease) | Forget(lease=lease):
                     groups.update(group.number for group in lease.groups)
+                case Freed(groups=freed):
+                    groups.update(freed)
                 case Quarantine(entries=entries):
                     groups |= self.groups_touched(entry.address for entry in entries)
                 case Unquarantine(address=address):
@@ -187,6 +199,7 @@ class World:
             survey=self._survey,
         )
         self._scrub_again()
+        self.on_news()
 
     def groups_touched(self, addresses: Iterable[Address]) -> frozenset[int]:
         """The groups that these devices are known to be in, to be looked at with them."""

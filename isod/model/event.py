@@ -168,6 +168,61 @@ class Cleared:
     address: Address
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceGone:
+    """A device of a lease is not there any more, whatever is at its address now. ``group_gone``:
+    nor is its group, whatever has the number now."""
+
+    lease: str
+    address: Address
+    generation: int
+    group_gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutside:
+    """Somebody else has taken a leased device from vfio: ``by`` names the driver that has it now,
+    or says "no driver" (an unbind or a removal that waits for the client); None: it is back."""
+
+    lease: str
+    address: Address
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceJoined:
+    """A device was added to a group of a lease and may be parked there, by ``steps``."""
+
+    lease: str
+    device: LeaseDevice
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A device was added to a group of a lease and must not be parked: ``why``."""
+
+    lease: str
+    address: Address
+    generation: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """These leases have groups that, as the policy says now, are not isolated from each other."""
+
+    leases: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The lease shares its isolation group with no other lease any more."""
+
+    lease: str
+
+
 Event = (
     Granted
     | Recovered
@@ -186,6 +241,12 @@ Event = (
     | Returned
     | ScrubBlocked
     | ScrubAgain
+    | DeviceGone
+    | HeldOutside
+    | DeviceJoined
+    | Stranger
+    | Conflict
+    | Settled
     | Quarantined
     | Cleared
 )
@@ -306,6 +367,13 @@ class Unquarantine:
 
 
 @dataclass(frozen=True, slots=True)
+class Freed:
+    """Groups that a lease had are nobody's, though the lease goes on: their devices are gone."""
+
+    groups: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
     """Tell log and subscribers; ``kind`` is ``lease.granted``, ``lease.revoking``, …"""
 
@@ -329,5 +397,6 @@ Effect = (
     | GiveBack
     | Quarantine
     | Unquarantine
+    | Freed
     | Announce
 )

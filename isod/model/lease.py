@@ -25,13 +25,15 @@ class State(StrEnum):
     preparing = "preparing"
     leased = "leased"
     reopening = "reopening"
+    joining = "joining"
     draining = "draining"
     fencing = "fencing"
     scrubbing = "scrubbing"
 
     @property
     def public(self) -> PublicState:
-        """The word that clients see: reopening is part of leased, fencing of draining."""
+        """The word that clients see: reopening and joining are part of leased, fencing of
+        draining."""
         return _PUBLIC[self]
 
 
@@ -40,6 +42,7 @@ _PUBLIC: Mapping[State, PublicState] = MappingProxyType(
         State.preparing: "preparing",
         State.leased: "leased",
         State.reopening: "leased",
+        State.joining: "leased",
         State.draining: "draining",
         State.fencing: "draining",
         State.scrubbing: "scrubbing",
@@ -56,6 +59,7 @@ class LeaseDevice:
     reset it; where it cannot, ``hot_reset`` is the reset set that is reset in its stead, if all of
     that is the lease's. ``bridge``: taken from a driver, never bound to vfio. ``rule``: what
     allowed a requested device, whose quota it counts against. ``pool``: out of which it was chosen.
+    ``held_outside``: what somebody else has made of it, a driver's name or "no driver".
     """
 
     address: Address
@@ -71,6 +75,7 @@ class LeaseDevice:
     cdev: str | None = None
     rule: str | None = None
     hot_reset: tuple[Address, ...] = ()
+    held_outside: str | None = None
     vendor: str = ""
     product: str = ""
     pool: str | None = None
@@ -78,7 +83,10 @@ class LeaseDevice:
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose lease it is. ``started`` is the process's start time in clock ticks since boot."""
+    """Whose lease it is. ``started`` is the process's start time in clock ticks since boot.
+
+    It holds all that rules ask of a peer: a device that joins the lease is judged by it.
+    """
 
     uid: int
     pid: int
@@ -86,6 +94,10 @@ class Owner:
     unit: str | None = None
     name: str | None = None
     cgroup: str | None = None
+    gid: int | None = None
+    groups: tuple[int, ...] = ()
+    label: str | None = None
+    user_unit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,8 @@ class Lease:
     ``granted_at`` is in seconds since the epoch.
     ``domain`` is the reset domain of its devices, as it was at the grant: all that shares a fate.
     ``anchor`` is what the lease lives as long as; ``cgroup`` is the one that it is anchored in.
+    ``conflict``: why it shares its isolation group with another lease. ``strangers`` are devices,
+    by address and generation, that came into its groups and must not be parked.
     ``former_limit`` is the RLIMIT_MEMLOCK (soft, hard) to go back to; None: none was raised.
     ``waiting`` says what its scrub waits for, or waited for last.
     """
@@ -135,6 +149,8 @@ class Lease:
     revocation: Revocation | None = None
     anchor: Anchor = "hold"
     cgroup: Cgroup | None = None
+    conflict: str | None = None
+    strangers: tuple[tuple[Address, int], ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property

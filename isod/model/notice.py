@@ -48,6 +48,19 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "lease.peer_not_ended": Kind(
             "whoever has lease {lease} could not be ended", "acddfcf83c0c4172a25ea07685945c4c", 4
         ),
+        "lease.device_gone": Kind(
+            "lease {lease} has lost a device", "1f7c26a0d9b84e53a6c1e05f94b8d372", 5
+        ),
+        "lease.device_joined": Kind(
+            "a device was added to a group of lease {lease} and is parked",
+            "8e04b6d17f3c4a9d92b5c8a7e6f01d34",
+        ),
+        "lease.held_outside": Kind(
+            "somebody else takes a device of lease {lease}", "c25d9e8f60a74b1fb3d84e1a7c902f56", 4
+        ),
+        "lease.conflict": Kind(
+            "lease {lease} is not isolated any more", "5b90e7c4a2d6481f8e3f06d1b7a94c28", 4
+        ),
         "lease.ended": Kind(
             "lease {lease} is over, its devices are free", "e13c7a5f9b084d62a7f5c0b8d4e61f92"
         ),

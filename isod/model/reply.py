@@ -158,7 +158,8 @@ class GroupPage(Result):
 
 class LeasedDevice(Result):
     """A device of a lease. ``pool`` is the one that it was chosen out of; None: it was asked for by
-    its address, or came along."""
+    its address, or came along. ``held_outside``: somebody else took it from vfio; the driver that
+    has it now, or "no driver" while an unbind or a removal waits for the client."""
 
     address: AddressText
     generation: int
@@ -167,6 +168,7 @@ class LeasedDevice(Result):
     parked: bool = False
     cdev: str | None = None
     pool: str | None = None
+    held_outside: str | None = None
 
 
 class LeaseOwner(Result):
@@ -192,7 +194,8 @@ class LeaseInfo(Result):
     """A lease. ``secret`` is there in the answer to acquire alone. ``open`` lists the devices
     that a draining lease still waits for; ``ending`` says why it ends, ``waiting`` what a scrubbing
     one waits for: something that is not of the lease and that its reset would hit. ``anchor`` is
-    what it lives as long as."""
+    what it lives as long as. ``conflict`` says why it shares its isolation group with another
+    lease, since the policy's quirks have changed."""
 
     id: str
     state: LeaseState
@@ -208,6 +211,7 @@ class LeaseInfo(Result):
     waiting: str | None = None
     anchor: Anchor = "hold"
     revocation: RevocationInfo | None = None
+    conflict: str | None = None
 
 
 class FileRole(Result):

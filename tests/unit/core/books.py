@@ -5,10 +5,12 @@ raised. The invariants are checked against these books, never against the ledger
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from isod.core.isolation import Isolation
 from isod.core.ledger import Ledger
+from isod.core.reconcile import Newcomer, newcomers, news
 from isod.model.address import Address
 from isod.model.event import (
     Announce,
@@ -23,6 +25,7 @@ from isod.model.event import (
     Event,
     Fenced,
     Forget,
+    Freed,
     GiveBack,
     Idle,
     InUse,
@@ -43,7 +46,7 @@ from isod.model.event import (
     Unquarantine,
 )
 from isod.model.host import HostSnapshot, is_vfio_driver
-from isod.model.lease import Lease, State
+from isod.model.lease import Lease, LeaseDevice, State
 from isod.model.policy import Policy
 from isod.model.reason import Reason, Refusal
 from isod.model.step import (
@@ -52,6 +55,7 @@ from isod.model.step import (
     HotReset,
     Limit,
     OpenFile,
+    OpenIommufd,
     Probe,
     Reset,
     Restore,
@@ -62,8 +66,10 @@ from isod.model.step import (
 from . import scrubbing
 from .scrubbing import FAILED
 
+GONE = Refusal(Reason.gone, "another device, or none", {})
 HELD = Refusal(Reason.held_outside, "held by another program", {})
 BEFORE = 8
+PLUGGED = 100000  # generations of what was plugged in
 
 
 def fates(host: HostSnapshot) -> dict[Address, Address]:
@@ -105,6 +111,8 @@ class Shell:
     unbound, as far as no restart came between. ``ours``: files that isod has opened and not
     sent yet. ``foreign``: groups that another root program has open. ``timers``: when each lease's
     timer runs out. ``cut``: leases that are taken back without being asked.
+    ``taken``: devices that an administrator has bound to a driver. ``told``: whether the ledger
+    knows of the latest change of the host.
     """
 
     host: HostSnapshot
@@ -127,10 +135,22 @@ class Shell:
     steps: int = 0
     fates: dict[Address, Address] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
+    taken: set[Address] = field(default_factory=set)
+    told: bool = True
+    _isolation: Isolation | None = None
 
     def __post_init__(self) -> None:
         self.drivers = {address: device.driver for address, device in self.host.devices.items()}
         self.fates = fates(self.host)
+
+    @property
+    def isolation(self) -> Isolation:
+        """The isolation groups of the host under the present policy."""
+        if self._isolation is None or self._isolation.snapshot is not self.host:
+            self._isolation = Isolation(self.host, self.policy)
+        if self._isolation.policy is not self.policy:
+            self._isolation = Isolation(self.host, self.policy)
+        return self._isolation
 
     # --- events and effects ---------------------------------------------------------------------
 
@@ -164,7 +184,7 @@ class Shell:
             case EndPeer():
                 self._check_ending(effect.lease)
                 self.todo.append(effect)
-            case Announce() | Quarantine() | Unquarantine():
+            case Announce() | Quarantine() | Unquarantine() | Freed():
                 pass
             case Drain():
                 for step in effect.steps:
@@ -199,58 +219,90 @@ class Shell:
 
     def _give_back(self, effect: GiveBack, fail_at: int | None, *, unseen: bool) -> None:
         owners = {g.number: one for one in self.ledger.leases.values() for g in one.groups}
-        assert scrubbing.blocked(self.host, effect, owners) is None, "nothing was plugged in"
-        if scrubbing.may_wait(effect) and fail_at is not None and fail_at < 4:
+        blocked = scrubbing.blocked(self.host, effect, owners) is not None
+        if blocked or (scrubbing.may_wait(effect) and fail_at is not None and fail_at < 4):
             self.apply(scrubbing.waits(effect, seen=unseen))
             self.todo.append(Late(ScrubAgain(effect.lease.id)))
             return
-        failed = None
+        failed, gone = None, False
         for step in effect.steps:
-            self.run(step, effect.lease)
-            if isinstance(step, Reset | HotReset) and fail_at is not None:
-                failed = step
+            if self._is_taken(step):
+                continue
+            refused = self._obstacle(step, effect.lease) if isinstance(step, HotReset) else None
+            if refused is None:
+                self.run(step, effect.lease)
+            if isinstance(step, Reset | HotReset) and (fail_at is not None or refused):
+                failed, gone = step, not self._is_there(step)
         self.apply(scrubbing.returned(effect, failed))
-        self._check_unclean(effect.lease, failed)
+        if not gone:
+            self._check_unclean(effect.lease, failed)
+
+    def _is_taken(self, step: Step) -> bool:
+        """Whether an administrator's driver has what the step would hit."""
+        hit = [address for address, _ in step.members] if isinstance(step, HotReset) else []
+        return not self.taken.isdisjoint([*hit, getattr(step, "address", None)])
 
     def _check_unclean(self, lease: Lease, failed: Step | None) -> None:
         """What a rule wants scrubbed and could not be is given to nobody."""
         if isinstance(failed, Reset | HotReset) and failed.required:
-            left = scrubbing.of_which(lease, failed) - self.ledger.quarantined.keys()
+            there = {device.address for device in lease.devices if self._is_same(device)}
+            left = (scrubbing.of_which(lease, failed) & there) - self.ledger.quarantined.keys()
             assert not left, f"{left} not scrubbed and given out again"
 
     def _prepare(self, effect: Prepare, fail_at: int | None) -> None:
         touched = self.touched.setdefault(effect.lease.id, set())
         for place, step in enumerate(effect.steps):
-            refusal = scrubbing.failing(step) if place == fail_at else self._obstacle(step)
+            refusal = self._obstacle(step, effect.lease)
+            if place == fail_at and refusal is None:
+                refusal = scrubbing.failing(step)
             if isinstance(step, Bind | Unbind):
                 touched.add(step.address)
-                if refusal is not None:
+                if refusal is not None and refusal is not GONE:
                     self.run(step)  # it did its work and failed afterwards, say at reading back
             if refusal is not None:
                 self.apply(PrepareFailed(effect.lease.id, place + 1, refusal))
-                self._check_unclean(effect.lease, step)
+                if refusal is not GONE:
+                    self._check_unclean(effect.lease, step)
                 return
             self.run(step, effect.lease)
-        self.ours[effect.lease.id] = frozenset(effect.lease.requested)
-        files = (OpenFile("iommufd", -1),)
+        opened = [step.devices for step in effect.steps if isinstance(step, OpenIommufd)]
+        files = (OpenFile("iommufd", -1),) if opened else ()
+        if opened:
+            self.ours[effect.lease.id] = frozenset(opened[0])
         self.apply(Prepared(effect.lease.id, files, effect.lease.devices))
 
-    def _obstacle(self, step: Step) -> Refusal | None:
+    def _obstacle(self, step: Step, lease: Lease) -> Refusal | None:
         """What the kernel would refuse."""
+        if not self._is_there(step) or getattr(step, "address", None) in self.taken:
+            return GONE
+        if isinstance(step, OpenIommufd) and not self._opens(step, lease):
+            return GONE
+        if isinstance(step, HotReset) and scrubbing.is_refused(self.host, step, self.drivers):
+            return scrubbing.failing(step)
         if isinstance(step, Probe) and step.group.number in self.foreign:
             return HELD
         if isinstance(step, Fence) and self.is_held(step.address):
             return FAILED
         return None
 
+    def _opens(self, step: OpenIommufd, lease: Lease) -> bool:
+        """Whether there is a cdev of each of these very devices."""
+        generations = {d.address: d.generation for d in lease.devices}
+        return all(
+            address in self.host.devices
+            and self.host.devices[address].generation == generations[address]
+            and _on_vfio(self.drivers[address])
+            for address in step.devices
+        )
+
     def _deliver(self, effect: Deliver, *, fails: bool, unseen: bool) -> None:
-        self.ours.pop(effect.lease.id, None)
+        opened = self.ours.pop(effect.lease.id, frozenset())
         self.answered[effect.lease.id] += 1
         if fails:
             # The files are closed; that it failed is said a moment later, whatever came between.
             self.todo.append(Late(DeliveryFailed(effect.lease.id)))
             return
-        self.holders[effect.lease.id] = frozenset(effect.lease.requested)
+        self.holders[effect.lease.id] = opened
         if unseen:
             self.unseen.add(effect.lease.id)
 
@@ -260,8 +312,9 @@ class Shell:
             strangers = {d.address for d in effect.devices} - self.touched[lease.id]
             assert not strangers, f"a roll-back is after {strangers}, which no step touched"
         seen = [held for name, held in self.holders.items() if name not in self.unseen]
-        busy = [d.address for d in effect.devices if any(d.address in held for held in seen)]
-        busy += [d.address for d in effect.devices if d.group in self.foreign]
+        there = [device for device in effect.devices if self._is_same(device)]
+        busy = [d.address for d in there if any(d.address in held for held in seen)]
+        busy += [d.address for d in there if d.group in self.foreign]
         if busy:
             self.apply(InUse(effect.lease.id, tuple(sorted(set(busy)))))
             self.todo.append(Drain(effect.lease, (), effect.devices))
@@ -293,7 +346,8 @@ class Shell:
 
     def _fence(self, effect: RunFences) -> None:
         fences = [step for step in effect.steps if isinstance(step, Fence)]
-        waiting = [fence.address for fence in fences if self.is_held(fence.address)]
+        there = [fence for fence in fences if self._is_there(fence)]
+        waiting = [fence.address for fence in there if self.is_held(fence.address)]
         if waiting:  # as the kernel does
             self.apply(InUse(effect.lease.id, tuple(waiting)))
             self.todo.append(effect)
@@ -302,10 +356,59 @@ class Shell:
             self.run(fence)
         self.apply(Fenced(effect.lease.id))
 
+    # --- what others do to the host -------------------------------------------------------------
+
+    def picture(self) -> HostSnapshot:
+        """The host as isod would see it now."""
+        devices = {a: replace(d, driver=self.drivers[a]) for a, d in self.host.devices.items()}
+        return replace(self.host, devices=devices)
+
+    def change_host(self, host: HostSnapshot) -> None:
+        """Devices come with the driver that they have in ``host``; what goes is open no more."""
+        for address in self.host.devices.keys() - host.devices.keys():
+            del self.drivers[address]
+            self.taken.discard(address)
+            for books in (self.holders, self.ours):
+                books.update({name: held - {address} for name, held in books.items()})
+        for address in host.devices.keys() - self.host.devices.keys():
+            self.drivers[address] = host.devices[address].driver
+        self.foreign &= host.groups.keys()
+        self.host, self.fates, self.told = host, fates(host), False
+
+    def take(self, address: Address) -> None:
+        """An administrator binds a device that nobody has open to a driver, or gives it back."""
+        if address in self.taken:
+            self.taken.discard(address)
+            device = self.host.devices[address]
+            leased = device.group is not None and self.ledger.owner_of(device.group)
+            self.drivers[address] = "vfio-pci" if leased else device.driver
+        else:
+            self.taken.add(address)
+            self.drivers[address] = "admins"
+        self.told = False
+
+    def reconcile(self, judge: Callable[[Newcomer], Event]) -> None:
+        """The ledger is told what differs. Asked again, there is nothing more to say."""
+        isolation = Isolation(self.picture(), self.policy)
+        while found := news(isolation, self.ledger):
+            for event in found:
+                self.apply(event)
+        for newcomer in newcomers(isolation.snapshot, self.ledger):
+            if newcomer.lease == self.ledger.leases[newcomer.lease.id]:
+                self.apply(judge(newcomer))
+        left = news(isolation, self.ledger)
+        assert left == (), left
+        self.told = True
+
     # --- the kernel's part ----------------------------------------------------------------------
 
     def run(self, step: Step, lease: Lease | None = None) -> None:
         """One step, with what the kernel would never do or isod must never ask as assertions."""
+        if not self._is_there(step):
+            return  # done, since there is nothing left to do
+        if getattr(step, "address", None) in self.taken:
+            assert not isinstance(step, Unbind | Bind), "fought over"
+            return
         match step:
             case Unbind():
                 self._check_children(step.address)
@@ -331,6 +434,17 @@ class Shell:
                 self.limit = max(self.limit, step.soft) if step.raise_only else step.soft
             case _:
                 pass
+
+    def _is_same(self, device: LeaseDevice) -> bool:
+        """Whether it has not gone; another one may be at its address."""
+        now = self.host.devices.get(device.address)
+        return now is not None and now.generation == device.generation
+
+    def _is_there(self, step: Step) -> bool:
+        if not isinstance(step, Unbind | Bind | Fence | Reset | HotReset | Restore):
+            return True
+        device = self.host.devices.get(step.address)
+        return device is not None and device.generation == step.generation
 
     def _check_alone(self, address: Address) -> None:
         """Fence, reset and restore hit nobody: not a client, and not another root program."""
@@ -397,18 +511,37 @@ class Shell:
         assert self.store.keys() == self.ledger.leases.keys()
         assert self.timers.keys() <= self.ledger.leases.keys(), "a timer of a lease that is gone"
         self._check_operations()
-        for together in Isolation(self.host, self.policy).joined():
-            has = {owner and owner.id for owner in map(self.ledger.owner_of, together)}
-            assert len(has) == 1, f"{together} are joined and have {has}"
+        for together in self.isolation.joined():
+            has = {owner.id for n in together if (owner := self.ledger.owner_of(n)) is not None}
+            self._check_owners([lease for lease in self.ledger.leases.values() if lease.id in has])
+
+    def _check_owners(self, owners: list[Lease]) -> None:
+        """Who shares an isolation group knows it, and all but one are on their way out."""
+        if len(owners) < 2 or not self.told:
+            return
+        assert all(owner.conflict for owner in owners), "an isolation group has owners in peace"
+        staying = [one for one in owners if one.ending is None and one.revocation is None]
+        assert len(staying) <= 1, f"{[one.id for one in staying]} share an isolation group"
 
     def _check_operations(self) -> None:
         """No two operations at a time on what shares a fate."""
         busy: set[Address] = set()
         for effect in self.todo:
             if isinstance(effect, Prepare | GiveBack):
-                fate = {self.fates[device.address] for device in effect.lease.devices}
+                there = [d for d in effect.lease.devices if self._is_same(d)]
+                fate = {self.fates[device.address] for device in there}
                 assert busy.isdisjoint(fate), f"{effect.lease.id} meets another operation"
                 busy |= fate
+
+    def _pull_strangers(self) -> None:
+        """What was plugged in and is nobody's keeps no scrub waiting any more."""
+        leases = self.ledger.leases.values()
+        known = {(d.address, d.generation) for lease in leases for d in lease.devices}
+        plugged = [d for d in self.host.devices.values() if d.generation >= PLUGGED]
+        strangers = {d.address for d in plugged if (d.address, d.generation) not in known}
+        if strangers:
+            left = {a: d for a, d in self.host.devices.items() if a not in strangers}
+            self.change_host(replace(self.host, devices=left))
 
     def end_everything(self) -> None:
         """All clients and foreign programs go, and everything finishes: all is as it was."""
@@ -418,9 +551,13 @@ class Shell:
             for name in list(self.ledger.leases):
                 self.close(name)
             while self.todo:
+                self._pull_strangers()
                 self.carry_out(0)
                 self.holders.clear()
         assert not self.store
+        for address in self.taken:
+            self.drivers[address] = self.host.devices[address].driver
         former = {address: device.driver for address, device in self.host.devices.items()}
-        assert self.drivers == former, "a device is stranded"
+        stranded = {a: d for a, d in self.drivers.items() if d != former[a]}
+        assert not stranded, f"stranded: {stranded}"
         assert self.limit == BEFORE, "a raised limit was left"

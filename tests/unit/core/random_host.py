@@ -12,7 +12,7 @@ from isod.model.policy import Policy, Quirk
 from .build import at, bridge, device, exactly, host
 
 _DRIVERS = (None, None, "e1000e", "nvme", "vfio-pci", "vfio-pci", "pci-stub")
-_SHAPES = ("one", "several", "bridge", "virtual", "mediated", "shared bus")
+_SHAPES = ("one", "several", "several", "bridge", "virtual", "mediated", "shared bus")
 
 
 def random_host(dice: Random) -> HostSnapshot:

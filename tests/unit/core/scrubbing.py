@@ -21,6 +21,17 @@ def hit_by(host: HostSnapshot, step: HotReset) -> list[Address]:
     return [address for address in host.devices if address.pci_bus == step.address.pci_bus]
 
 
+def is_refused(host: HostSnapshot, step: HotReset, drivers: dict[Address, str | None]) -> bool:
+    """The kernel wants every function of the set on vfio and among those that it is told of: a
+    set that has grown since the steps were planned is not reset."""
+    known = dict(step.members)
+    return any(
+        known.get(address) != host.devices[address].generation
+        or not is_vfio_driver(drivers[address] or "")
+        for address in hit_by(host, step)
+    )
+
+
 def check_hot_reset(
     host: HostSnapshot, step: HotReset, lease: Lease, drivers: dict[Address, str | None]
 ) -> None:

@@ -1,0 +1,57 @@
+"""A lease whose devices change under it: what it is afterwards. The ledger says what follows.
+
+Which device is meant is a matter of address *and* generation: an address that was removed and
+added again is another device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from isod.model.address import Address
+from isod.model.lease import Lease, LeaseDevice, State
+
+
+def without(lease: Lease, address: Address, generation: int, *, group_gone: bool) -> Lease:
+    """The lease without a device that is gone; the very same one if it did not have it.
+
+    A group that is gone is not the lease's any more: the kernel gives its number to another one.
+    """
+    gone = {(d.address, d.generation) for d in lease.devices} & {(address, generation)}
+    strangers = tuple(name for name in lease.strangers if name != (address, generation))
+    if not gone:
+        return lease if strangers == lease.strangers else replace(lease, strangers=strangers)
+    group = next(d.group for d in lease.devices if (d.address, d.generation) in gone)
+    left = tuple(d for d in lease.devices if (d.address, d.generation) not in gone)
+    groups = lease.groups
+    if group_gone:
+        groups = tuple(name for name in groups if name.number != group)
+    return replace(
+        lease,
+        devices=left,
+        groups=groups,
+        strangers=strangers,
+        open=tuple(one for one in lease.open if one != address),
+    )
+
+
+def merged(lease: Lease, seen: Sequence[LeaseDevice]) -> tuple[LeaseDevice, ...]:
+    """The lease's devices as an operation left them (``seen``), but for those that are gone or
+    have joined since it began."""
+    known = {(device.address, device.generation): device for device in seen}
+    return tuple(known.get((d.address, d.generation), d) for d in lease.devices)
+
+
+def held_outside(lease: Lease, address: Address, by: str | None) -> Lease:
+    """The lease with what others have made of one of its devices."""
+    devices = tuple(
+        replace(device, held_outside=by) if device.address == address else device
+        for device in lease.devices
+    )
+    return replace(lease, devices=devices)
+
+
+def joined(lease: Lease, device: LeaseDevice) -> Lease:
+    """The lease with a device that came into one of its groups, on its way to be parked."""
+    return replace(lease, state=State.joining, devices=(*lease.devices, device))

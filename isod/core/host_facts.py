@@ -1,0 +1,186 @@
+"""The ledger's transitions for what happens to the host under its leases.
+
+    leased --DeviceJoined--> joining --Prepared--> leased      a device was added, and is parked
+    any    --DeviceGone--> the same with fewer devices; draining when no requested one is left
+    leased --HeldOutside, Stranger, Conflict, Settled--> leased, and it is told
+
+``core.reconcile`` finds out what there is to tell the ledger.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from isod.model.event import (
+    Announce,
+    Conflict,
+    DeliveryFailed,
+    DeviceGone,
+    DeviceJoined,
+    Discard,
+    Effect,
+    Ending,
+    Freed,
+    HeldOutside,
+    Prepare,
+    Prepared,
+    PrepareFailed,
+    Remember,
+    Revoke,
+    Settled,
+    Stranger,
+)
+from isod.model.lease import Lease, State
+from isod.model.quarantine import QuarantineEntry
+
+from . import host_change
+from .operations import Operations
+from .scrub import in_reach
+
+Effects = tuple[Effect, ...]
+
+
+class HostFacts(ABC):
+    """What the ledger adds to these: leases, their groups, and the other transitions."""
+
+    _leases: dict[str, Lease]
+    _groups: dict[int, str]
+    _operations: Operations
+
+    @abstractmethod
+    def _put(self, lease: Lease) -> Lease: ...
+
+    @abstractmethod
+    def _drain(self, lease: Lease, why: str) -> Effects: ...
+
+    @abstractmethod
+    def _quarantine(self, entries: Sequence[QuarantineEntry]) -> Effects: ...
+
+    @abstractmethod
+    def _transition(self, lease: Lease, event: Any) -> Effects: ...
+
+    # --- devices that go ------------------------------------------------------------------------
+
+    def _device_gone(self, lease: Lease, event: DeviceGone) -> Effects:
+        left = host_change.without(
+            lease, event.address, event.generation, group_gone=event.group_gone
+        )
+        if left is lease:
+            return ()
+        freed = tuple(name.number for name in lease.groups if name not in left.groups)
+        for number in freed:
+            if self._groups.get(number) == lease.id:
+                del self._groups[number]
+        why = "its devices are gone"
+        over = bool(lease.requested) and not left.requested
+        busy = lease.state in {State.preparing, State.reopening, State.joining}
+        if over and busy:
+            left = replace(left, ending=left.ending or why)
+        self._put(left)
+        told: Effects = (Remember(left), Freed(freed)) if freed else (Remember(left),)
+        told += self._quarantine(_unscrubbed(lease, event))
+        if left.devices != lease.devices:
+            told += (Announce("lease.device_gone", left, event.address.short),)
+        return told + self._drain(left, why) if over and lease.state is State.leased else told
+
+    def _held_outside(self, lease: Lease, event: HeldOutside) -> Effects:
+        """It is reported, and not fought over: on the way back nothing of it is unbound."""
+        lease = self._put(host_change.held_outside(lease, event.address, event.by))
+        if event.by is None:
+            return (Remember(lease),)
+        note = f"{event.address.short} is on {event.by}"
+        return (Remember(lease), Announce("lease.held_outside", lease, note))
+
+    # --- devices that come ----------------------------------------------------------------------
+
+    def _device_joined(self, lease: Lease, event: DeviceJoined) -> Effects:
+        """The row names it before a step touches it: whatever becomes of those, it is put back."""
+        lease = self._put(host_change.joined(lease, event.device))
+        return (Remember(lease), *self._operations.begin(Prepare(lease, event.steps)))
+
+    def _joined(self, lease: Lease, event: Prepared) -> Effects:
+        devices = host_change.merged(lease, event.devices)
+        lease = self._put(replace(lease, state=State.leased, devices=devices))
+        told = (Remember(lease), Announce("lease.device_joined", lease, _newest(lease)))
+        discarded = (Discard(event.files),) if event.files else ()
+        return (*discarded, *told, *self._end_now(lease))
+
+    def _not_joined(self, lease: Lease, event: PrepareFailed) -> Effects:
+        lease = self._put(replace(lease, state=State.leased))
+        note = f"{_newest(lease)} was added and could not be parked: {event.refusal.message}"
+        return (Remember(lease), Announce("lease.conflict", lease, note), *self._end_now(lease))
+
+    def _end_now(self, lease: Lease) -> Effects:
+        """What was to end it has waited for the operation."""
+        return () if lease.ending is None else self._drain(lease, lease.ending)
+
+    def _end_later(self, lease: Lease, event: Ending | DeliveryFailed) -> Effects:
+        why = event.why if isinstance(event, Ending) else "its fds could not be delivered"
+        self._put(replace(lease, ending=lease.ending or why))
+        return ()
+
+    def _stranger(self, lease: Lease, event: Stranger) -> Effects:
+        """Nobody has a claim on it, so nobody is revoked: the lease was there before."""
+        name = (event.address, event.generation)
+        lease = self._put(replace(lease, strangers=(*lease.strangers, name)))
+        note = f"{event.address.short} was added and must not be parked: {event.why}"
+        return (Remember(lease), Announce("lease.conflict", lease, note))
+
+    # --- owners that are not isolated -----------------------------------------------------------
+
+    def _conflict(self, event: Conflict) -> Effects:
+        """All are told; all are taken back but the oldest of those that are not ending anyway."""
+        told: list[Effect] = []
+        involved = [lease for name, lease in self._leases.items() if name in event.leases]
+        for lease in involved:
+            if lease.conflict != event.why:
+                marked = self._put(replace(lease, conflict=event.why))
+                others = ", ".join(other.id for other in involved if other.id != lease.id)
+                note = f"{event.why}; so has lease {others}"
+                told += [Remember(marked), Announce("lease.conflict", marked, note)]
+        staying = [lease.id for lease in involved if lease.ending is None]
+        for name in staying[1:]:
+            lease = self._leases[name]
+            if lease.revocation is None:
+                told += self._transition(lease, Revoke(name, event.why))
+        return tuple(told)
+
+    def _settled(self, lease: Lease, event: Settled) -> Effects:
+        return (Remember(self._put(replace(lease, conflict=None))),)
+
+
+def _unscrubbed(lease: Lease, event: DeviceGone) -> list[QuarantineEntry]:
+    """A removal and a rescan bring the same device back with all that a client has left in it; so
+    where the rule demands a scrub, nobody gets what is at the address before it was looked at."""
+    if lease.terms.scrub != "require" or not lease.ever_leased:
+        return []
+    return [
+        QuarantineEntry(
+            device.address,
+            f"removed before it could be scrubbed after lease {lease.id}",
+            device.vendor,
+            device.product,
+        )
+        for device in in_reach(lease.devices, lease.hand_over)
+        if (device.address, device.generation) == (event.address, event.generation)
+    ]
+
+
+def _newest(lease: Lease) -> str:
+    return lease.devices[-1].address.short if lease.devices else "a device"
+
+
+TABLE: Mapping[tuple[State, type], Callable[[Any, Lease, Any], Effects]] = {
+    **{(state, DeviceGone): HostFacts._device_gone for state in State},
+    (State.leased, HeldOutside): HostFacts._held_outside,
+    (State.leased, DeviceJoined): HostFacts._device_joined,
+    (State.leased, Settled): HostFacts._settled,
+    (State.leased, Stranger): HostFacts._stranger,
+    (State.joining, Prepared): HostFacts._joined,
+    (State.joining, PrepareFailed): HostFacts._not_joined,
+    (State.joining, Ending): HostFacts._end_later,
+    (State.joining, DeliveryFailed): HostFacts._end_later,
+}

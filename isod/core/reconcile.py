@@ -1,0 +1,126 @@
+"""What the host's picture says that the ledger does not know yet.
+
+Compared as a whole, not change by change: whatever was missed, or came while a lease was in the
+middle of something, is found the next time. Asked twice about the same picture, and told the
+ledger in between, it has nothing more to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from isod.model.event import Conflict, DeviceGone, Event, HeldOutside, Settled
+from isod.model.host import Device, HostSnapshot
+from isod.model.lease import Lease, LeaseDevice, State
+
+from .isolation import Isolation
+from .ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A device that was added to a group that a lease has; whether it may be parked is to be
+    judged."""
+
+    lease: Lease
+    device: Device
+
+
+def news(isolation: Isolation, ledger: Ledger) -> tuple[Event, ...]:
+    """Events about leases, from what the host and the policy's quirks are now. To be asked until
+    there are none: who shares a group with whom is said once all know what is gone."""
+    found = [
+        event
+        for lease in ledger.leases.values()
+        for event in _of_devices(isolation.snapshot, lease)
+    ]
+    return tuple(found or _of_owners(isolation, ledger))
+
+
+def newcomers(snapshot: HostSnapshot, ledger: Ledger) -> tuple[Newcomer, ...]:
+    """Endpoints that the groups of leases have and their leases do not know of. Asked once no
+    operation is under way: before, it is not clear who has what."""
+    found: list[Newcomer] = []
+    for lease in ledger.leases.values():
+        if lease.state is not State.leased:
+            continue
+        known = {(d.address, d.generation) for d in lease.devices} | set(lease.strangers)
+        for name in lease.groups:
+            group = snapshot.groups.get(name.number)
+            if group is None or group.generation != name.generation:
+                continue
+            found += [
+                Newcomer(lease, member)
+                for member in snapshot.members(name.number)
+                if (member.address, member.generation) not in known
+                and not member.is_bridge
+                and not member.unsettled
+            ]
+    return tuple(found)
+
+
+def _of_devices(snapshot: HostSnapshot, lease: Lease) -> Iterator[Event]:
+    for address, generation in lease.strangers:
+        now = snapshot.devices.get(address)
+        if now is None or now.generation != generation:
+            yield DeviceGone(lease.id, address, generation)
+    generations = {name.number: name.generation for name in lease.groups}
+    gone = [device for device in lease.devices if not _is_there(snapshot, device)]
+    for device in gone:
+        group = snapshot.groups.get(device.group)
+        same = group is not None and group.generation == generations.get(device.group)
+        yield DeviceGone(lease.id, device.address, device.generation, group_gone=not same)
+    if gone or lease.state is not State.leased:
+        return
+    for device in lease.devices:
+        by = _held_by(device, snapshot.devices[device.address])
+        if by != device.held_outside:
+            yield HeldOutside(lease.id, device.address, by)
+
+
+def _is_there(snapshot: HostSnapshot, device: LeaseDevice) -> bool:
+    now = snapshot.devices.get(device.address)
+    return now is not None and now.generation == device.generation
+
+
+def _held_by(device: LeaseDevice, now: Device) -> str | None:
+    """What others have made of a device that isod left on vfio. An unbind, and a removal, take the
+    ``driver`` link away before they wait for the client (drivers/base/dd.c)."""
+    left_alone = not device.touched and now.driver == device.former_driver
+    if device.bridge or now.on_vfio or left_alone:
+        return None
+    return now.driver if now.driver is not None else "no driver"
+
+
+def _of_owners(isolation: Isolation, ledger: Ledger) -> Iterator[Event]:
+    """A lease may meet one lease in one isolation group and another one in another: whoever hangs
+    together in this way is in one conflict."""
+    conflicts: list[tuple[set[str], list[str]]] = []
+    for numbers in isolation.joined():
+        owners = {owner.id for n in numbers if (owner := ledger.owner_of(n)) is not None}
+        if len(owners) < 2:
+            continue
+        quirks = ", ".join(isolation.quirks(numbers[0]))
+        whys = [f"groups {_listed(numbers)} are not isolated from each other (quirk {quirks})"]
+        for other in [one for one in conflicts if not one[0].isdisjoint(owners)]:
+            conflicts.remove(other)
+            owners |= other[0]
+            whys = other[1] + whys
+        conflicts.append((owners, whys))
+    involved: set[str] = set()
+    for owners, whys in conflicts:
+        involved |= owners
+        why = "; ".join(whys)
+        leases = tuple(name for name in ledger.leases if name in owners)
+        if any(ledger.leases[name].conflict != why for name in leases):
+            yield Conflict(leases, why)
+    for lease in ledger.leases.values():
+        over = lease.conflict is not None and lease.id not in involved
+        if over and lease.state is State.leased:
+            yield Settled(lease.id)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    *most, last = map(str, numbers)
+    return f"{', '.join(most)} and {last}"
