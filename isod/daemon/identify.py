@@ -142,9 +142,11 @@ def _label(connection: socket.socket) -> str | None:
 
 def _cgroup(pid: int) -> str | None:
     with suppress(OSError, UnicodeDecodeError):
-        for line in (_PROC / str(pid) / "cgroup").read_text().splitlines():
-            if line.startswith("0::/"):
-                return line[3:]
+        # Not splitlines(): a name may hold what that takes for the end of a line, and whoever may
+        # make cgroups would come to be in another one.
+        for line in (_PROC / str(pid) / "cgroup").read_bytes().split(b"\n"):
+            if line.startswith(b"0::/"):
+                return line[3:].decode()
     return None
 
 
