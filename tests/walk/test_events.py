@@ -223,7 +223,8 @@ def test_a_stalled_subscriber_is_told_so_and_hinders_nobody(raised: Raise) -> No
     print(
         f"a lease took {before * 1000:.1f} ms at first, {after * 1000:.1f} ms beside a full queue"
     )
-    assert after < 3 * before
+    # A daemon that waits for it would wait for seconds; the machine may be busy for less.
+    assert after < max(3 * before, 1.0)
     numbers = [event["seq"] for event in events[:-1]]
     assert numbers == list(range(stalled.start["seq"] + 1, numbers[-1] + 1)), "none is left out"
     assert events[-1]["seq"] == numbers[-1]
