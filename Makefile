@@ -61,6 +61,7 @@ install:
 	install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/system systemd/*.service systemd/*.socket
 	install -D -m 644 systemd/isod.tmpfiles $(DESTDIR)/usr/lib/tmpfiles.d/isod.conf
 	install -D -m 644 systemd/isod.sysusers $(DESTDIR)/usr/lib/sysusers.d/isod.conf
+	install -D -m 644 -t $(DESTDIR)/usr/lib/systemd/catalog systemd/isod.catalog
 	install -D -m 644 systemd/isod.modules-load $(DESTDIR)/usr/lib/modules-load.d/isod.conf
 	install -D -m 644 -t $(DESTDIR)/usr/lib/udev/rules.d systemd/90-isod-survey.rules
 	install -D -m 644 -t $(DESTDIR)/usr/lib/isod/policy.d policy/*.toml
