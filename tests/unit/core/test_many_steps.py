@@ -125,9 +125,10 @@ class History:
             effect = self.shell.todo[place]
             if self._is_slow(effect) and self.dice.random() < 0.7:
                 return
-            fails = 0.6 if isinstance(effect, EndPeer) else 0.4
+            fails = 0.5 if isinstance(effect, EndPeer) else 0.4
             fail_at = self.dice.randint(0, 6) if self.dice.random() < fails else None
-            unseen = self.dice.random() < 0.5
+            late = 0.65 if isinstance(effect, EndPeer) else 0.5
+            unseen = self.dice.random() < late
             self.shell.carry_out(place, fail_at, unseen=unseen)
 
     def _is_slow(self, effect: Effect | Late) -> bool:
