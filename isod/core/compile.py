@@ -46,7 +46,7 @@ def compile_who(table: WhoTable, look_up: LookUp) -> Who:
 
 
 def compile_pool(table: PoolTable) -> Pool:
-    return Pool(table.name, _whats(table.devices), ahead=table.bind == "ahead")
+    return Pool(table.name, _whats(table.devices), table.bind == "ahead", tuple(table.take_from))
 
 
 def compile_quirk(table: QuirkTable) -> Quirk:

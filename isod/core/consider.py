@@ -106,7 +106,7 @@ def wants(bench: Bench, peer: Peer, request: Acquire) -> Wants:
         groups = consider_in(bench, peer, request).groups
     except RefusedError as error:
         if request.pools and error.refusal.reason.retry:
-            return Wants(_choosing(bench, peer, request).hopes(request, named))
+            return Wants(_choosing(bench, peer, request).holds(request, named))
         groups = _groups_of(bench, named)
     numbers = frozenset(group.number for group in groups)
     return Wants(numbers, ready=all(map(_is_free(bench), numbers)))
@@ -124,7 +124,7 @@ def _choosing(bench: Bench, peer: Peer, request: Acquire, *, if_free: bool = Fal
         found = _judge(bench, peer, request, devices)
         _check_known(snapshot, [g for g in found.groups if bench.ledger.owner_of(g.number) is None])
         for group in found.groups:
-            _check_trusted(bench.ledger, group)
+            check_trusted(bench.ledger, group)
         check_domain(domains, bench.ledger, peer, found.groups)
         decision = found.decision
         check_guard(bench.sets, bench.facts, devices, found.groups, decision.terms, decision.extras)
@@ -236,7 +236,7 @@ def check_queue(bench: Bench, groups: Sequence[Group]) -> None:
 def check_free(ledger: Ledger, peer: Peer, groups: Sequence[Group]) -> None:
     """Raises RefusedError for a group that somebody has, or with a member in quarantine."""
     for group in groups:
-        _check_trusted(ledger, group)
+        check_trusted(ledger, group)
         lease = ledger.owner_of(group.number)
         if lease is None:
             continue
@@ -250,7 +250,8 @@ def check_free(ledger: Ledger, peer: Peer, groups: Sequence[Group]) -> None:
         )
 
 
-def _check_trusted(ledger: Ledger, group: Group) -> None:
+def check_trusted(ledger: Ledger, group: Group) -> None:
+    """Raises RefusedError for a group with a member in quarantine."""
     for address in group.members:
         entry = ledger.quarantined.get(address)
         if entry is not None:

@@ -62,7 +62,7 @@ from isod.model.lease import Lease, State
 from isod.model.quarantine import QuarantineEntry
 from isod.model.reason import Reason, Refusal
 
-from . import memlock, revocation, scrub
+from . import kept, memlock, revocation, scrub
 from .host_change import merged
 from .host_facts import TABLE as HOST_FACTS
 from .host_facts import HostFacts
@@ -90,6 +90,7 @@ class Ledger(HostFacts):
         self._quarantined = {entry.address: entry for entry in quarantined}
         self._now = 0.0
         self._operations = Operations()
+        self.shelf = kept.Shelf(self._operations, self._groups.__contains__)
 
     # --- questions ------------------------------------------------------------------------------
 

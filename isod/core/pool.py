@@ -91,19 +91,12 @@ class Choosing:
                 chosen.append(Chosen(next(names)))
         return tuple(chosen)
 
-    def hopes(self, request: Acquire, named: Sequence[Device]) -> frozenset[int]:
-        """The groups that a request which waits keeps from those behind it: the ones that it would
-        take now, and as long as these are too few, every one that could make them enough."""
+    def holds(self, request: Acquire, named: Sequence[Device]) -> frozenset[int]:
+        """The groups that a request which waits keeps from those behind it: what it would take now,
+        even if that is too little. What becomes free is offered to those who wait in their order,
+        so what it lacks needs no keeping."""
         found = self._walk(request, named)
-        taken = [*named, *(device for picks in found for device in picks.members)]
-        numbers = self._numbers(taken)
-        for picks in found:
-            for member in self._members(picks.wish, taken) if picks.short else ():
-                try:
-                    numbers |= _numbers(self.weigh([*taken, member]))
-                except RefusedError:
-                    continue
-        return numbers
+        return self._numbers([*named, *(device for picks in found for device in picks.members)])
 
     def _walk(
         self, request: Acquire, named: Sequence[Device], is_free: IsFree | None = None

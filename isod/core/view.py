@@ -108,6 +108,7 @@ def device_info(
         quarantine=None if entry is None else entry.why,
         waiting=None if lease is None or lease.state is not State.scrubbing else lease.waiting,
         needed=tuple(dict.fromkeys(use.kind for use in needs.uses.get(device.address, ()))),
+        ahead=device.on_vfio and device.address in ledger.shelf.rows,
     )
 
 

@@ -261,6 +261,10 @@ class Executor:
 
     # --- running steps --------------------------------------------------------------------------
 
+    async def run(self, steps: Sequence[Step]) -> Refusal | None:
+        """Run steps that open nothing, for whoever has no lease; what has failed."""
+        return (await self._run(steps)).refusal
+
     async def _run(self, steps: Sequence[Step]) -> Run:
         """Run steps until one fails; then what they opened is closed. Looks at the devices they
         touched afterwards, so that the host's picture is current when the event arrives."""

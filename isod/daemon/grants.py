@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,9 +12,12 @@ from isod.core import view
 from isod.core.consider import Bench, consider_in, wants
 from isod.core.explain import planned_steps
 from isod.core.judge import Judged, guard, judge
+from isod.core.kept import expected
 from isod.core.queue import Queue, Wants
 from isod.core.reset_answer import granted_reset
+from isod.core.reset_set import ResetSets
 from isod.model import reply
+from isod.model.address import Address
 from isod.model.event import Granted
 from isod.model.lease import Lease
 from isod.model.reason import Reason, Refusal, RefusedError
@@ -66,7 +69,10 @@ class Grants:
         self._clock = clock
         self._queue: Queue[_Ticket] = Queue(self._wants)
         self._tickets: dict[Begun, _Ticket] = {}
+        self._serving = False
         world.on_free = self._look_and_serve
+        world.on_change.append(self._look_again)
+        world.on_policy.append(self._look_again)
 
     def acquire(self, who: Identity, params: Acquire) -> reply.AcquireResult | Begun:
         """Begin a lease, or queue for it. Raises RefusedError."""
@@ -135,16 +141,14 @@ class Grants:
         return judge(bench, who.peer, params, who.owner, who.memlock, read_cgroup)
 
     def _bench(self, kept: frozenset[int] = frozenset()) -> Bench:
-        """The present moment."""
-        world = self._world
-        return Bench(
-            world.policy,
-            self._resets.sets,
-            world.ledger,
-            self._needs.facts,
-            kept,
-            world.isolation,
-        )
+        """The present moment; of devices that are being bound ahead or put back, the moment when
+        that is done: the ledger lets the grant's operation wait for it."""
+        world, facts = self._world, self._needs.facts
+        host = expected(world.snapshot, world.ledger.shelf)
+        if host is world.snapshot:
+            sets, isolation = self._resets.sets, world.isolation
+            return Bench(world.policy, sets, world.ledger, facts, kept, isolation)
+        return Bench(world.policy, ResetSets(host), world.ledger, facts, kept)
 
     def _begin(
         self, who: Identity, params: Acquire, begun: Begun, kept: frozenset[int] | None = None
@@ -211,11 +215,19 @@ class Grants:
 
     def _look_and_serve(self) -> None:
         """Something became free. Newcomers queue up meanwhile, so nobody overtakes."""
-        if len(self._queue):
+        if len(self._queue) and not self._serving:
+            self._serving = True
             self._needs.look_then(self._serve_queue)
+
+    def _look_again(self, changed: Collection[Address] = ()) -> None:
+        """The host or the policy has changed. A pool may have more members now; who waits for
+        devices by address waits for their leases alone."""
+        if any(ticket.params.pools for ticket in self._tickets.values()):
+            self._look_and_serve()
 
     def _serve_queue(self) -> None:
         """Whose turn it is begins."""
+        self._serving = False
         for ticket, kept in self._queue.ready():
             del self._tickets[ticket.begun]
             try:

@@ -61,7 +61,7 @@ class Observer:
         self._answers: dict[str, _Answered] = {}
         self._changed: set[Address] = set()
         self._news = trio.Event()
-        world.on_change = self.note
+        world.on_change.append(self.note)
 
     def note(self, changed: Iterable[Address]) -> None:
         """These devices, or the leases that they are in, may be different now."""

@@ -57,6 +57,7 @@ def _discard(lease: str, kept: list[int]) -> None:
 def _distrust(world: World, leases: Sequence[Lease], unreadable: Sequence[UnreadableRow]) -> None:
     """Quarantine what unreadable records may be about, then believe these no more."""
     explained = {device.address for lease in leases for device in lease.devices}
+    explained |= {kept.address for kept in world.store.kept.rows()[0]}
     if world.store.damage is not None:
         world.journal.record("daemon", f"the leases cannot be read: {world.store.damage}")
         _quarantine(world, _on_vfio(world) - explained, "the leases could not be read at a start")

@@ -19,6 +19,7 @@ from isod.policy.folder import PolicyError
 from . import service
 from .admin import Admin
 from .admin_rights import AdminRights
+from .ahead import Ahead
 from .cgroups import Cgroups
 from .connections import Connections
 from .deliveries import Deliveries
@@ -146,6 +147,7 @@ async def _run(
             record_exchanged(world)
             recover(world, deliveries, peers, handed)
             nursery.start_soon(facts.run)
+            Ahead(kernel, world, executor, needs, gate.resets, nursery).recover()
             for warning in await admin.let_in():
                 journal.record("policy", warning)
             async with trio.open_nursery() as doors:
@@ -178,7 +180,7 @@ def _load_policy(folders: Sequence[Path], journal: Journal) -> Policy:
     except PolicyError as error:
         for problem in error.problems:
             journal.record("policy", f"not used, nothing will be granted: {problem}")
-        return Policy(number=1)
+        return Policy(number=1, missing=True)
     for warning in policy.warnings:
         journal.record("policy", warning)
     return policy

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from isod.model.lease import Lease
 
 from .database import StoreError, UnreadableError, open_database, set_aside
+from .kept_store import TABLE, KeptStore
 from .quarantine_store import QuarantineStore
 
 __all__ = ["Store", "StoreError"]
@@ -36,9 +37,9 @@ class UnreadableRow:
 
 
 class Store:
-    """Leases by id, and the next lease number. ``quarantine`` is kept in ``lasting``, a folder
-    that outlives a reboot; without one it lies beside the leases. ``damage`` says that the leases
-    could not be read at all, and where their file is now."""
+    """Leases by id, the next lease number, and in ``kept`` what is bound ahead. ``quarantine`` is
+    kept in ``lasting``, a folder that outlives a reboot; without one it lies beside the leases.
+    ``damage`` says that the leases could not be read at all, and where their file is now."""
 
     def __init__(self, folder: Path, lasting: Path | None = None) -> None:
         """Open or make the databases. Raises StoreError."""
@@ -49,6 +50,7 @@ class Store:
         except UnreadableError as error:
             self.damage = f"{error}; it is {set_aside(path)} now"
             self._db = _open(path)
+        self.kept = KeptStore(self._db)
         try:
             self.quarantine = QuarantineStore(lasting or folder)
         except StoreError:
@@ -124,7 +126,7 @@ def _open(path: Path) -> sqlite3.Connection:
         "CREATE TABLE IF NOT EXISTS lease (id TEXT PRIMARY KEY, body TEXT NOT NULL);"
         "CREATE TABLE IF NOT EXISTS quarantine (grp INTEGER PRIMARY KEY, why TEXT);"
         "CREATE TABLE IF NOT EXISTS counter (name TEXT PRIMARY KEY, value INTEGER);"
-        "CREATE TABLE IF NOT EXISTS unreadable (id TEXT, body TEXT, why TEXT);",
+        "CREATE TABLE IF NOT EXISTS unreadable (id TEXT, body TEXT, why TEXT);" + TABLE,
         flushed=False,
     )
 

@@ -6,7 +6,7 @@ Everything here is synchronous, so whoever decides sees one consistent picture; 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from types import MappingProxyType
@@ -15,6 +15,15 @@ from typing import TypeVar
 from isod.core.isolation import Isolation
 from isod.core.ledger import Ledger
 from isod.model.address import Address
+from isod.model.ahead import (
+    AheadEffect,
+    AheadEvent,
+    BindAhead,
+    ForgetKept,
+    RememberKept,
+    TakeBack,
+    Tell,
+)
 from isod.model.event import (
     Announce,
     Effect,
@@ -56,8 +65,10 @@ class World:
         self.policy = Policy()
         self.ledger = Ledger(store.quarantine.entries())
         self.carry_out: Callable[[Effect], None] = _nobody
+        self.carry_out_ahead: Callable[[BindAhead | TakeBack], None] = _nobody
         self.on_free: Callable[[], None] = lambda: None
-        self.on_change: Callable[[Collection[Address]], None] = lambda changed: None
+        self.on_change: list[Callable[[Collection[Address]], None]] = []
+        self.on_policy: list[Callable[[], None]] = []
         self.on_news: Callable[[], None] = lambda: None
         self._devices: dict[Address, Device] = {}
         self._groups: dict[int, Group] = {}
@@ -76,9 +87,9 @@ class World:
             self._isolation = known = Isolation(self.snapshot, self.policy)
         return known
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: Event | AheadEvent) -> None:
         """Let the ledger take the event and see to its effects, in order."""
-        effects = self.ledger.apply(event, self._clock())
+        effects = self._effects(event)
         for effect in effects:
             match effect:
                 case Remember(lease=lease):
@@ -93,6 +104,8 @@ class World:
                 case Unquarantine(address=address):
                     self.store.quarantine.remove(address)
                     self._tell(address, "is out of quarantine")
+                case RememberKept() | ForgetKept() | BindAhead() | TakeBack() | Tell():
+                    self._see_to(effect)
                 case Announce(kind=kind, lease=lease, note=note):
                     self.publisher.lease(kind, lease, note)
                 case Freed():
@@ -103,13 +116,20 @@ class World:
             self._scrub_again()
             self.on_free()
         if effects:
-            self.on_change(self._touched(effects))
+            self._changed(self._touched(effects))
             self.on_news()
 
     def use_policy(self, policy: Policy) -> None:
         """From now on this policy decides; its quirks may join what leases have."""
         self.policy = policy
         self.on_news()
+        for listener in self.on_policy:
+            listener()
+
+    def _effects(self, event: Event | AheadEvent) -> Sequence[Effect]:
+        if isinstance(event, AheadEvent):
+            return self.ledger.shelf.apply(event)
+        return self.ledger.apply(event, self._clock())
 
     def _touched(self, effects: Iterable[Effect]) -> set[Address]:
         """The devices that the effects say something new of, with their neighbours."""
@@ -130,6 +150,23 @@ class World:
         """What a scrub waits for may have gone."""
         for lease in self.ledger.blocked:
             self.apply(ScrubAgain(lease))
+
+    def _changed(self, addresses: Collection[Address]) -> None:
+        for listener in self.on_change:
+            listener(addresses)
+
+    def _see_to(self, effect: AheadEffect) -> None:
+        """What the ledger wants of a device that is bound ahead."""
+        match effect:
+            case RememberKept(kept=kept):
+                self.store.kept.remember(kept)
+            case ForgetKept(kept=kept):
+                self.store.kept.forget(kept)
+            case BindAhead() | TakeBack():
+                self.carry_out_ahead(effect)
+            case Tell(kept=kept, text=text):
+                address = str(kept.address)
+                self.journal.record("device.ahead", f"{address} is {text}", device=address)
 
     def _tell(self, address: Address, what: str) -> None:
         self.journal.record("device.quarantined", f"{address} {what}", device=str(address))
@@ -152,7 +189,7 @@ class World:
         changed = self._take(devices | dict(snapshot.devices), self._devices, look)
         self._take(groups | dict(snapshot.groups), self._groups, look)
         self._refresh(snapshot)
-        self.on_change(changed)
+        self._changed(changed)
 
     def note(
         self,
@@ -164,7 +201,7 @@ class World:
         changed = self._take(devices, self._devices, look)
         self._take(groups, self._groups, look)
         self._refresh(self.snapshot)
-        self.on_change(changed)
+        self._changed(changed)
 
     def note_survey(self, functions: Iterable[SurveyedFunction]) -> None:
         """What config space said when it was last read, instead of all that was known of it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .address import Address
+from .ahead import AheadEffect
 from .lease import Lease, LeaseDevice
 from .quarantine import QuarantineEntry
 from .reason import Refusal
@@ -383,7 +384,8 @@ class Announce:
 
 
 Effect = (
-    Remember
+    AheadEffect
+    | Remember
     | Forget
     | Prepare
     | Deliver

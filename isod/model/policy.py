@@ -41,11 +41,13 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Devices under a name. ``ahead``: free members are kept on vfio-pci."""
+    """Devices under a name. ``ahead``: free members are kept on vfio-pci, taken from the drivers in
+    ``take_from`` or from none."""
 
     name: str
     devices: tuple[What, ...]
     ahead: bool = False
+    take_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All rules in order. ``number`` grows with every load."""
+    """All rules in order. ``number`` grows with every load. ``missing``: there is none to go by,
+    since that of the start has a fault: nothing is allowed, and what is bound ahead stays."""
 
     rules: tuple[Rule, ...] = ()
     number: int = 0
@@ -86,3 +89,4 @@ class Policy:
     quirks: tuple[Quirk, ...] = ()
     limits: Limits = Limits()
     admins: tuple[Who, ...] = ()
+    missing: bool = False

@@ -75,6 +75,7 @@ Hex4 = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{4}$")]
 ClassCode = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{2}([0-9a-fA-F]{2}){0,2}$")]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(min_length=1)]
+Drivers = list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]]
 Count = Annotated[int, Field(ge=0)]
 ADMIN_RANGE = 32
 
@@ -155,7 +156,7 @@ class TermsTable(_Table):
     memlock: Size | None = None
     scrub: Scrub = "try"
     reset: Literal["if-owned", "whole-set"] = "if-owned"
-    take_from: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]] = []
+    take_from: Drivers = []
     may_take: list[WhatTable] = []
     critical_ok: list[ExactAddress] = []
     quota: QuotaTable = QuotaTable()
@@ -183,11 +184,18 @@ class RuleTable(_Table):
 
 class PoolTable(_Table):
     """``[[pool]]``: devices that are asked for by the pool's name. ``bind = "ahead"``: free members
-    wait on vfio-pci."""
+    wait on vfio-pci; without ``take_from`` only those that no driver has."""
 
     name: Word
     devices: What
     bind: Literal["ahead", "on-demand"] = "on-demand"
+    take_from: Drivers = []
+
+    @model_validator(mode="after")
+    def _ahead(self) -> PoolTable:
+        if self.take_from and self.bind != "ahead":
+            raise ValueError('take_from of a pool goes with bind = "ahead"; a rule has its own')
+        return self
 
 
 class QuirkTable(_Table):

@@ -89,7 +89,8 @@ class DeviceInfo(Result):
     ``state`` is "free", "parked", a lease state, "quarantined" (it, or a member of its group),
     "host" (bound to a kernel driver) or "no IOMMU". ``quarantine`` says why it is in quarantine
     itself, ``waiting`` what the scrub of its lease waits for, ``needed`` what the host needs it
-    for (for a list, that may be some seconds old).
+    for (for a list, that may be some seconds old). ``ahead``: isod keeps it on a vfio driver for
+    who will ask for one of its pool.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -116,6 +117,7 @@ class DeviceInfo(Result):
     quarantine: str | None = None
     waiting: str | None = None
     needed: tuple[Kind, ...] = ()
+    ahead: bool = False
 
 
 class JoinedGroups(Result):

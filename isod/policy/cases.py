@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from isod.model.peer import Peer
 from isod.model.reason import Reason
-from isod.model.request import Acquire
+from isod.model.request import Acquire, WantedDevice, WantedPool, parse_wanted
 
 from .folder import ask_the_machine
 
@@ -51,7 +51,8 @@ class PeerTable(_Table):
 
 
 class CaseTable(_Table):
-    """``[[case]]``. ``ask`` is what ``lease.acquire`` takes; a device may be its address alone.
+    """``[[case]]``. ``ask`` is what ``lease.acquire`` takes; a device may be its address
+    alone, or ``pool:NAME:COUNT``.
 
     ``allowed`` names the rule (rules, where the devices have different ones), ``refused`` the
     reason. ``hand_over`` and ``along`` (addresses that nobody asked for) are looked at if given.
@@ -138,6 +139,14 @@ def read_cases(file: Path) -> Cases:
     return Cases(file, found.policy, found.host, cases, found.users, found.groups)
 
 
+def _wanted(text: str, place: str) -> WantedDevice | WantedPool:
+    """An address, ``pool:NAME`` or ``pool:NAME:COUNT``."""
+    try:
+        return parse_wanted(text)
+    except ValueError as error:
+        raise CasesError(f"{place}: {error}") from error
+
+
 def _case(file: Cases, table: CasesTable, case: CaseTable) -> Case:
     place = f"{file.file}: case {case.name}"
     who = table.peer.get(case.peer) if isinstance(case.peer, str) else case.peer
@@ -146,7 +155,7 @@ def _case(file: Cases, table: CasesTable, case: CaseTable) -> Case:
     asked = dict(case.ask)
     devices = asked.get("devices")
     if isinstance(devices, list):
-        asked["devices"] = [{"address": d} if isinstance(d, str) else d for d in devices]
+        asked["devices"] = [_wanted(d, place) if isinstance(d, str) else d for d in devices]
     try:
         request = Acquire.model_validate(asked)
     except ValidationError as error:

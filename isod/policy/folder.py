@@ -85,7 +85,6 @@ def load(places: Sequence[Path], number: int, names: LookUp | None = None) -> Po
             limits = compile_limits(table.limits)
         if table.admin is not None:
             admins.extend(compile_who(who, look_up) for who in table.admin.who)
-        problems.extend(f"{path.name}: {part}: not enforced yet" for part in _unenforced(table))
     problems.extend(_names(rules, pools))
     problems.extend(_quirk_names(quirks, pools))
     if problems:
@@ -99,11 +98,6 @@ def load(places: Sequence[Path], number: int, names: LookUp | None = None) -> Po
         limits or Limits(),
         tuple(admins),
     )
-
-
-def _unenforced(table: PolicyTable) -> Iterator[str]:
-    """What the language has and nothing enforces so far: better no policy than a hollow one."""
-    yield from (f"pool {pool.name}: bind" for pool in table.pool if pool.bind == "ahead")
 
 
 def _names(rules: Sequence[Rule], pools: Mapping[str, Pool]) -> Iterator[str]:

@@ -57,6 +57,8 @@ def _not_leased(device: DeviceInfo, group: GroupInfo | None) -> str:
     others = () if group is None else tuple(a for a in group.blocked_by if a != device.address)
     if device.state == "free" and others:
         return f"blocked by {short_list(others)}"
+    if device.state == "free" and device.ahead:
+        return "free, bound ahead"
     return "used by the host" if device.state == "host" else "free"
 
 

@@ -7,7 +7,7 @@ import pytest
 from isod.cli.pci_names import PciNames, class_words, machine_names, read_names, what
 from isod.cli.screen.listing import listing_rows, listing_screen, needs_words
 from isod.cli.screen.terminal import render
-from isod.cli.screen.words import age
+from isod.cli.screen.words import age, state_words
 from isod.model.reply import Holder, NeedsRead
 
 from .replies import DEVICES, GROUPS, NOW, TWO_HOURS_AGO, address, device, group
@@ -162,3 +162,11 @@ def test_needs_that_could_not_be_read_are_no_needs_that_are_not() -> None:
     assert "could not be read: too\\x1b long" in note
     rows = listing_rows(DEVICES, GROUPS, NAMES, NOW)
     assert "nothing is granted" in render(listing_screen(rows, note=note))
+
+
+def test_what_is_bound_ahead_says_so_as_long_as_it_is_free() -> None:
+    alone = group(12, "01:00.0")
+    waits = device("01:00.0", driver="vfio-pci", state="free", ahead=True)
+    assert state_words(waits, alone, NOW) == "free, bound ahead"
+    leased = waits.model_copy(update={"state": "leased"})
+    assert state_words(leased, alone, NOW) == "leased"

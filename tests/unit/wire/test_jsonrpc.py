@@ -97,7 +97,7 @@ def test_a_model_is_written_by_its_aliases() -> None:
     assert answer["id"] == 3
     (written,) = answer["result"]["devices"]
     empty = dict.fromkeys(("holder", "quarantine", "waiting"))
-    defaults: dict[str, object] = {**empty, "needed": []}
+    defaults: dict[str, object] = {**empty, "needed": [], "ahead": False}
     assert written == {"address": "pci:0000:01:00.0", "class": "0200", **defaults}
 
 
