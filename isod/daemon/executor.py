@@ -86,7 +86,7 @@ class Executor:
         self._limiter = trio.CapacityLimiter(THREADS)
         self._under_way = 0
         self._one_ended = trio.Event()
-        self._way_back = WayBack(world, nursery, self._run, self._report)
+        self._way_back = WayBack(world, nursery, self._run, self._run_fence, self._report)
         self._timers = Timers(world.apply, nursery)
 
     def carry_out(self, effect: Effect) -> None:

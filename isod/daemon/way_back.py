@@ -13,27 +13,31 @@ from isod.model.address import Address
 from isod.model.event import GiveBack, Returned, ScrubAgain, ScrubBlocked
 from isod.model.lease import Lease
 from isod.model.reason import Reason, Refusal
-from isod.model.step import Bind, HotReset, Reset, Restore, Step
+from isod.model.step import Bind, Fence, HotReset, Reset, Restore, Step
 
 from .stretch import Run, address_of
 from .world import World
 
 RETRY_SECONDS = 5.0
+PATIENCE_SECONDS = 10.0
 
 
 class WayBack:
-    """Carries GiveBack out. ``run`` runs steps, ``report`` writes down what became of them."""
+    """Carries GiveBack out. ``run`` runs steps, ``fence`` a fence for as long as it takes,
+    ``report`` writes down what became of them."""
 
     def __init__(
         self,
         world: World,
         nursery: trio.Nursery,
         run: Callable[[Sequence[Step]], Awaitable[Run]],
+        fence: Callable[[Fence, str | None], Awaitable[Refusal | None]],
         report: Callable[[Lease, Run], None],
     ) -> None:
         self._world = world
         self._nursery = nursery
-        self._run = run
+        self._run_steps = run
+        self._run_fence = fence
         self._report = report
 
     async def give_back(self, effect: GiveBack) -> None:
@@ -52,7 +56,7 @@ class WayBack:
             if isinstance(step, HotReset) and unbound is not None:
                 run = Run(1, (), refusal=replace(unbound, details=_named(unbound, step)))
             else:
-                run = await self._run((step,))
+                run = await self._run(lease, step)
             refusal = run.refusal
             if refusal is None:
                 self._report(lease, run)
@@ -79,7 +83,25 @@ class WayBack:
         after = effect.steps[effect.steps.index(blocked) + 1 :]
         for step in after:
             if not isinstance(step, HotReset | Restore):
-                self._report(effect.lease, await self._run((step,)))
+                self._report(effect.lease, await self._run(effect.lease, step))
+
+    async def _run(self, lease: Lease, step: Step) -> Run:
+        if not isinstance(step, Fence):
+            return await self._run_steps((step,))
+        # Nobody had it open when it was bound for the reset, so that this returns; if somebody has
+        # opened it since, there is no other way than to wait.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._complain_later, lease, step)
+            while (refusal := await self._run_fence(step, None)) is not None:
+                self._report(lease, Run(0, (), refusal=refusal))
+                await trio.sleep(RETRY_SECONDS)
+            nursery.cancel_scope.cancel()
+        return Run(1, ())
+
+    async def _complain_later(self, lease: Lease, step: Fence) -> None:
+        await trio.sleep(PATIENCE_SECONDS)
+        what = f"{step.address.short} was opened while it was reset; it is waited for"
+        self._report(lease, Run(0, (), refusal=Refusal(Reason.in_use, what, {})))
 
     async def _again_later(self, lease: str) -> None:
         await trio.sleep(RETRY_SECONDS)

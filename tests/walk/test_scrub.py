@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from isod.client.blocking import Client
 from isod.client.errors import Refused
 from isod.kernel.simulated import faults, outside
 from isod.kernel.simulated.hosts import E1000, ROOT_PORT
+from isod.kernel.simulated.machine import Machine
 from isod.kernel.simulated.topology import Place, SimulatedHost
 from isod.model.reason import Reason
 
@@ -83,6 +85,15 @@ def test_a_shared_set_needs_the_whole_set(raised: Raise) -> None:
     lease = stage.control.acquire([ONE], reset="whole-set")
     assert hot_resets(stage) == {ONE, OTHER}
     lease.close()
+
+
+def test_without_containers_the_set_is_bound_to_one_iommufd(raised: Raise) -> None:
+    stage = raised(replace(TWO_GROUPS, machine=Machine(container=False)), REQUIRED)
+    lease = stage.control.acquire([ONE], reset="whole-set")
+    assert hot_resets(stage) == {ONE, OTHER}
+    lease.close()
+    stage.until_restored()
+    assert not quarantined(stage)
 
 
 def test_a_scrub_that_fails_ends_in_quarantine_until_it_is_cleared(raised: Raise) -> None:

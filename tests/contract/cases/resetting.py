@@ -33,7 +33,9 @@ def endpoints(host: HostUnderTest, device: Device) -> list[Device]:
     return [member for member in members if not member.is_bridge]
 
 
-def hot_reset(host: HostUnderTest, members: list[Device], *, required: bool = True) -> HotReset:
+def hot_reset_step(
+    host: HostUnderTest, members: list[Device], *, required: bool = True
+) -> HotReset:
     first = members[0]
     return HotReset(
         first.address,
@@ -55,7 +57,7 @@ class ResettingCases:
         members = endpoints(host, host.device("behind_bridge"))
         for member in members:
             take(host, member)
-        assert host.kernel.run(hot_reset(host, members)).warnings == ()
+        assert host.kernel.run(hot_reset_step(host, members)).warnings == ()
         assert idle(host, members)
         for member in members:
             fence(host.kernel, member)
@@ -65,7 +67,9 @@ class ResettingCases:
         members = endpoints(host, host.device("behind_bridge"))
         for member in members:
             take(host, member)
-        refused = refusal(host.kernel, hot_reset(host, members[:1]), Reason.reset_domain_shared)
+        refused = refusal(
+            host.kernel, hot_reset_step(host, members[:1]), Reason.reset_domain_shared
+        )
         assert refused.details["devices"] == [str(members[1].address)]
         assert idle(host, members)
 
@@ -74,7 +78,7 @@ class ResettingCases:
         for member in members:
             take(host, member)
         fence(host.kernel, members[1])
-        refusal(host.kernel, hot_reset(host, members), Reason.reset_domain_shared)
+        refusal(host.kernel, hot_reset_step(host, members), Reason.reset_domain_shared)
 
     def test_what_another_program_has_open_is_not_reset(self, host: HostUnderTest) -> None:
         require(host, "container")
@@ -82,9 +86,9 @@ class ResettingCases:
         for member in members:
             take(host, member)
         opened = host.kernel.run(OpenGroup((group_name(host, members[0]),), ()))
-        refusal(host.kernel, hot_reset(host, members), Reason.held_outside)
+        refusal(host.kernel, hot_reset_step(host, members), Reason.held_outside)
         close_files(opened)
-        assert host.kernel.run(hot_reset(host, members)).warnings == ()
+        assert host.kernel.run(hot_reset_step(host, members)).warnings == ()
 
     def test_a_reset_that_fails_is_a_failure_or_a_remark(self, host: HostUnderTest) -> None:
         """Below the first root port, which is so emulated."""
@@ -92,10 +96,10 @@ class ResettingCases:
         for member in members:
             take(host, member)
         with pytest.raises(RefusedError) as caught:
-            host.kernel.run(hot_reset(host, members))
+            host.kernel.run(hot_reset_step(host, members))
         assert caught.value.refusal.reason is Reason.kernel
         assert caught.value.refusal.details["errno"] == errno.ENOTTY
-        (remark,) = host.kernel.run(hot_reset(host, members, required=False)).warnings
+        (remark,) = host.kernel.run(hot_reset_step(host, members, required=False)).warnings
         assert "failed" in remark
         assert idle(host, members)
 
@@ -103,7 +107,7 @@ class ResettingCases:
         members = endpoints(host, host.device("behind_bridge"))
         for member in members:
             take(host, member)
-        step = hot_reset(host, members)
+        step = hot_reset_step(host, members)
         other = HotReset(step.address, step.generation + 1, step.members, step.groups, True)
         refusal(host.kernel, other, Reason.gone)
 

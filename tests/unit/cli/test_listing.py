@@ -10,7 +10,7 @@ from isod.cli.screen.terminal import render
 from isod.cli.screen.words import age, state_words
 from isod.model.reply import Holder, NeedsRead
 
-from .replies import DEVICES, GROUPS, NOW, TWO_HOURS_AGO, address, device, group
+from .replies import ALICE, DEVICES, GROUPS, NOW, TWO_HOURS_AGO, address, device, group
 
 NAMES = PciNames()
 PCI_IDS = """\
@@ -71,6 +71,12 @@ def test_a_machine_without_devices_says_so() -> None:
 def test_states_in_words(state: str, holder: Holder | None, words: str) -> None:
     (row,) = listing_rows([device("01:00.0", state=state, holder=holder)], GROUPS, NAMES, NOW)
     assert row.state == words
+
+
+def test_a_scrub_that_waits_says_for_what() -> None:
+    one = device("01:00.0", state="scrubbing", holder=ALICE, waiting="02:00.0 is leased")
+    (row,) = listing_rows([one], GROUPS, NAMES, NOW)
+    assert row.state == "scrubbing L7 alice 2h: 02:00.0 is leased"
 
 
 def test_no_line_is_longer_than_the_screen_and_no_address_is_cut() -> None:

@@ -54,6 +54,12 @@ def test_show_tells_of_quarantine_and_of_a_neighbour_in_it() -> None:
     )
 
 
+def test_leases_tell_what_a_scrub_waits_for() -> None:
+    text = render(leases_screen([lease(state="scrubbing", waiting="02:00.0 is leased")], NOW))
+    assert "waits:" in text
+    assert "is leased" in text
+
+
 def test_quarantine_tells_what_is_there_now() -> None:
     entry = {"address": "01:00.0", "vendor": "8086", "product": "10d3", "why": "smoke"}
     found = Quarantines.model_validate({"devices": [{**entry, "there": "another"}]})

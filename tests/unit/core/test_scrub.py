@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from isod.core.plan import steps_to_give_back
+from isod.core.explain import planned_steps
+from isod.core.plan import Plan, steps_to_give_back
 from isod.core.reset_set import ResetSets
 from isod.core.scrub import in_the_way, unclean
 from isod.model.host import HostSnapshot
@@ -56,6 +57,12 @@ def test_a_required_scrub_resets_the_set_before_the_hand_over() -> None:
     assert step.required
     assert [address for address, _ in step.members] == [at("04:01.0"), at("04:02.0")]
     assert [group.number for group in step.groups] == [3]
+
+
+def test_explain_names_the_whole_set() -> None:
+    given = lease("04:01.0", scrub="require")
+    shown = planned_steps(Plan(given.plan, given.devices, given.groups))
+    assert [step.text for step in shown if step.step == "reset"] == ["04:01.0, 04:02.0 (hot)"]
 
 
 def test_the_way_back_binds_the_set_resets_it_and_fences_it_again() -> None:
