@@ -23,7 +23,7 @@ from tests.lab.schedule import End, Group, Report, Schedule
 from tests.lab.selection import GuestName, guest_here, lab_mark
 
 _PARAMETER = "lab_guest"
-_FOR_TESTS = "ISOD_TEST_"
+_FOR_TESTS = ("ISOD_SEED", "ISOD_SEQUENCES")
 
 
 @pytest.fixture(scope="session")
@@ -162,8 +162,8 @@ class Outer:
 
 
 def _variables() -> dict[str, str]:
-    """What of this run's environment is meant for tests, by its prefix."""
-    return {name: value for name, value in os.environ.items() if name.startswith(_FOR_TESTS)}
+    """What of this run's environment is meant for tests in guests."""
+    return {name: os.environ[name] for name in _FOR_TESTS if name in os.environ}
 
 
 def _end_as_if_interrupted(number: int, _: object) -> None:
