@@ -194,6 +194,12 @@ def _named(snapshot: HostSnapshot, request: Acquire) -> tuple[Device, ...]:
             )
         if device in devices:
             raise RefusedError(Reason.terms, f"{name} is asked for twice")
+        if wanted.address.bus != "pci":
+            raise RefusedError(
+                Reason.unsupported,
+                f"{name} is no PCI device; others are not handed out yet",
+                devices=[str(wanted.address)],
+            )
         if device.is_bridge:
             raise RefusedError(
                 Reason.unsupported,

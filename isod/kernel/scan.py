@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 
-from isod.model.address import Address
+from isod.model.address import Address, BadAddressError
 from isod.model.host import Device, Features, Group, HostSnapshot
 
 from .overrides import OverrideReader, plain_reader
@@ -33,8 +34,8 @@ def scan_host(
     features: Features,
     overrides: OverrideReader | None = None,
 ) -> HostSnapshot:
-    """Read every PCI device, every IOMMU group with its members on other buses, and the distances
-    of the NUMA nodes."""
+    """Read every PCI device, every mdev, every IOMMU group with its members on other buses, and the
+    distances of the NUMA nodes."""
     groups = scan_groups(root)
     around = Surroundings(_slots(root), _hotplug_ports(root), _noiommu_groups(groups.values()))
     names = [name for name in names_in(pci_directory(root)) if PCI_NAME.fullmatch(name)]
@@ -46,6 +47,10 @@ def scan_host(
                 other = _scan_other(root, address, group.number)
                 if other is not None:
                     devices[address] = other
+    for address in _mediated(root):
+        other = None if address in devices else _scan_other(root, address, None)
+        if other is not None:
+            devices[address] = other
     return HostSnapshot(
         sequence,
         MappingProxyType(devices),
@@ -105,6 +110,13 @@ def _scan_other(root: Path, address: Address, group: int | None) -> Device | Non
         except (FileNotFoundError, UnreadableError):
             continue
     return None
+
+
+def _mediated(root: Path) -> Iterator[Address]:
+    """The mdevs; one whose driver does not give it a group is in no group's list of members."""
+    for name in names_in(root / "sys" / "bus" / "mdev" / "devices"):
+        with suppress(BadAddressError):
+            yield Address.parse(f"mdev:{name}")
 
 
 def _noiommu_groups(groups: Iterable[Group]) -> frozenset[int]:

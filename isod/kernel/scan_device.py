@@ -92,7 +92,20 @@ def read_other_device(directory: Directory, bus: str) -> Device:
         group=read_group_number(directory),
         numa_node=_node(decimal(_optional(directory, "numa_node"))),
         cdev=read_cdev(directory),
+        parent=_made_on(directory.path) if bus == "mdev" else None,
     )
+
+
+def _made_on(path: str) -> Address | None:
+    """The parent of an mdev, in whose directory its own one lies (drivers/vfio/mdev/mdev_core.c,
+    mdev_device_create). Not every parent is on a bus: the samples' ones are of a class."""
+    try:
+        above = Path(path).resolve(strict=True).parent
+        if PCI_NAME.fullmatch(above.name):
+            return Address.pci(above.name)
+        return Address((above / "subsystem").readlink().name, above.name)
+    except OSError:
+        return None
 
 
 def read_group_number(directory: Directory) -> int | None:

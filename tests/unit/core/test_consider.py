@@ -88,6 +88,14 @@ def test_what_is_not_there_no_endpoint_or_not_isolated_is_told_apart() -> None:
     assert refused("01:00.0", "01:00.0") is Reason.terms
 
 
+def test_an_mdev_is_seen_and_not_handed_out_yet() -> None:
+    uuid = "mdev:11111111-1111-1111-1111-111111111111"
+    snapshot = host(device(uuid, 9, "vfio_mdev", parent=at("02:00.0")))
+    with pytest.raises(RefusedError) as caught:
+        consider(EVERYTHING, snapshot, Ledger(), ALICE, acquire(uuid))
+    assert caught.value.refusal.reason is Reason.unsupported
+
+
 def test_another_device_at_the_address_is_not_what_was_asked_for() -> None:
     found = HOST.devices[at("02:00.0")].generation
     wanted = acquire("02:00.0")

@@ -179,3 +179,37 @@ def test_a_cdev_needs_a_device_number(tmp_path: Path) -> None:
     device = add_device(tmp_path, _FIRST.name)
     (device / "vfio-dev/vfio0").mkdir(parents=True)
     assert scan(tmp_path).devices[_FIRST].cdev is None
+
+
+_UUID = "c9a3b6d2-5d0e-4c53-9a55-6d1f0c8f2b11"
+
+
+def _add_mdev(root: Path, parent: Path, group: Path | None) -> Path:
+    made = parent / _UUID
+    made.mkdir(parents=True)
+    (root / "sys/bus/mdev/devices").mkdir(parents=True, exist_ok=True)
+    link(root / f"sys/bus/mdev/devices/{_UUID}", made)
+    link(made / "subsystem", root / "sys/bus/mdev")
+    if group is not None:
+        link(made / "iommu_group", group)
+        (group / "devices").mkdir(exist_ok=True)
+        link(group / "devices" / _UUID, made)
+    return made
+
+
+def test_an_mdev_knows_the_device_that_it_was_made_on(tmp_path: Path) -> None:
+    made = _add_mdev(tmp_path, add_device(tmp_path, _FIRST.name), add_group(tmp_path, 7))
+    address = Address("mdev", _UUID)
+    found = scan(tmp_path).devices[address]
+    assert (found.parent, found.group) == (_FIRST, 7)
+    assert found.generation == made.stat().st_ino
+    assert scan_device(tmp_path, address) == found
+
+
+def test_a_parent_that_is_on_no_bus_is_named_by_its_class(tmp_path: Path) -> None:
+    parent = tmp_path / "sys/devices/virtual/mtty/mtty"
+    _add_mdev(tmp_path, parent, None)
+    (tmp_path / "sys/class/mtty").mkdir(parents=True)
+    link(parent / "subsystem", tmp_path / "sys/class/mtty")
+    found = scan(tmp_path).devices[Address("mdev", _UUID)]
+    assert (found.parent, found.group) == (Address("mtty", "mtty"), None)
