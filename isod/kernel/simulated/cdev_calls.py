@@ -46,14 +46,21 @@ def bind_iommufd(device: int, iommufd: int) -> int:
 
 
 def attach(device: int, space: int) -> None:
-    """VFIO_DEVICE_ATTACH_IOMMUFD_PT to an IOAS; attached again, it changes over.
+    """VFIO_DEVICE_ATTACH_IOMMUFD_PT to an IOAS; attached again, it changes over, and with it what
+    else of its group is attached (drivers/iommu/iommufd/device.c, iommufd_device_do_replace).
 
-    Raises EINVAL before BIND, ENOTTY on a device of a group, ENOENT for no such IOAS.
+    Raises EINVAL before BIND, and for a device of a group that is attached to another IOAS;
+    ENOTTY on a device of a group, ENOENT for no such IOAS.
     """
     with called(device, DeviceFile) as file:
         context = _bound(file)
         if str(space) not in context.spaces:
             raise failure(errno.ENOENT, f"no IOAS {space}")
+        latest = _attached_last(file)
+        if latest is not None:
+            if file.record.attached is None and latest.attached != space:
+                raise failure(errno.EINVAL, "the group is attached to another IOAS")
+            file.record.attached_at = latest.attached_at + 1
         file.record.attached = space
         file.save()
 
@@ -95,6 +102,13 @@ def set_rlimit_mode(iommufd: int, *, per_process: bool) -> None:
             raise failure(errno.EBUSY, "the context is not empty")
         file.record.per_process = per_process
         file.save()
+
+
+def _attached_last(file: Called[DeviceFile]) -> DeviceFile | None:
+    """Of the attached devices of the file's group the one that says to which IOAS they are."""
+    records = (opened.record for opened in file.host.files(file.record.group))
+    attached = [one for one in records if isinstance(one, DeviceFile) and one.attached is not None]
+    return max(attached, key=lambda one: one.attached_at, default=None)
 
 
 def _bound(file: Called[DeviceFile]) -> Iommufd:

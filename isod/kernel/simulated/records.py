@@ -31,7 +31,8 @@ class DeviceFile:
     """A device, opened through its group (``via`` names the group's file) or as a cdev.
 
     A cdev is of use once it is bound to ``iommufd``, as its object ``devid``. ``attached`` is
-    the IOAS that it was attached to.
+    the IOAS that it was attached to; of a group's devices the latest one (``attached_at``) moved
+    all of them to its own.
     """
 
     kind: ClassVar[str] = "device"
@@ -41,6 +42,7 @@ class DeviceFile:
     iommufd: str | None = None
     devid: int = 0
     attached: int | None = None
+    attached_at: int = 0
     reset_works: bool = False
 
     @property

@@ -126,6 +126,23 @@ def test_ids_are_given_again(pair: Played, stack: ExitStack) -> None:
     assert calls.bind_iommufd(again, iommufd) == 1
 
 
+def test_a_group_is_attached_to_one_address_space(pair: Played, stack: ExitStack) -> None:
+    iommufd = pair.iommufd()
+    stack.callback(os.close, iommufd)
+    first, second = pair.bound("01:00.0", iommufd), pair.bound("01:00.1", iommufd)
+    stack.callback(os.close, first)
+    stack.callback(os.close, second)
+    one, other = calls.ioas_alloc(iommufd), calls.ioas_alloc(iommufd)
+    calls.attach(first, one)
+    assert errno_of(lambda: calls.attach(second, other)) == errno.EINVAL
+    calls.attach(second, one)
+    # Attached already, it takes the first one along.
+    calls.attach(second, other)
+    calls.detach(first)
+    assert errno_of(lambda: calls.attach(first, one)) == errno.EINVAL
+    calls.attach(first, other)
+
+
 def test_address_spaces(pair: Played, stack: ExitStack) -> None:
     iommufd = pair.iommufd()
     stack.callback(os.close, iommufd)
