@@ -47,12 +47,19 @@ def picture(machine: Machine) -> Picture:
     found: dict[str, Binding] = {}
     for place in sorted((machine.root / "sys/bus/pci/devices").iterdir()):
         override = (place / "driver_override").read_text().strip()
-        driver = place / "driver"
         found[place.name] = Binding(
-            driver.readlink().name if driver.is_symlink() else None,
+            _driver(place),
             None if override in ("", "(null)") else override,
         )
     return found
+
+
+def _driver(place: Path) -> str | None:
+    """What a device is bound to; the daemon may be about to change it."""
+    try:
+        return (place / "driver").readlink().name
+    except FileNotFoundError:
+        return None
 
 
 class SimulatedMachine:

@@ -56,7 +56,7 @@ def test_show_takes_short_addresses(cards: Cards) -> None:
     assert answer["device"]["driver"] == "nvme"
     assert answer["group"]["number"] == 201
     assert answer["reset_set"]["total"] == 1
-    assert answer["isolation"]["isolation"] == "unknown"
+    assert answer["isolation"]["isolation"] == "device"  # its config space was surveyed
 
 
 def test_show_tells_what_a_hot_reset_hits(cards: Cards) -> None:
