@@ -75,4 +75,10 @@ def of_which(lease: Lease, failed: Reset | HotReset) -> set[Address]:
     if isinstance(failed, Reset):
         return {failed.address}
     beside = failed.address.pci_bus
-    return {device.address for device in lease.devices if device.address.pci_bus == beside}
+    known = {a for d in lease.devices if d.address == failed.address for a in d.hot_reset}
+    return {
+        device.address
+        for device in lease.devices
+        # What joined later as a parked sibling was never in the client's hands.
+        if device.address.pci_bus == beside and (device.why != "sibling" or device.address in known)
+    }
