@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from isod.kernel.linux.hot_reset import hot_reset
 from isod.kernel.linux.uevent import UeventSocket
+from isod.model.reason import Reason, RefusedError
 from isod.model.step import Fence
 
-from .acts import PATIENCE_SECONDS, again, readable
+from .acts import PATIENCE_SECONDS, again, fence, readable, take
 from .cases.fencing import opened_group
+from .cases.resetting import endpoints, hot_reset_step
 from .linux_host import Guest, LinuxHostUnderTest
 
 
@@ -53,3 +57,19 @@ def test_a_device_whose_lock_is_held_is_unsettled(host: LinuxHostUnderTest) -> N
     assert readable(pending, PATIENCE_SECONDS)
     pending.finish()
     assert again(host, device.address).driver_override == "vfio-pci"
+
+
+@pytest.mark.lab(kernels=("7.2",), topology="standard")
+def test_a_set_is_reset_by_cdevs_where_there_are_no_containers(host: LinuxHostUnderTest) -> None:
+    """As on a kernel without VFIO_CONTAINER; this one has both."""
+    members = endpoints(host, host.device("behind_bridge"))
+    for member in members:
+        take(host, member)
+    features = replace(host.kernel.snapshot(1).features, container=False)
+    step = hot_reset_step(host, members)
+    assert hot_reset(host.root, features, step).warnings == ()
+    with pytest.raises(RefusedError) as caught:
+        hot_reset(host.root, features, hot_reset_step(host, members[:1]))
+    assert caught.value.refusal.reason is Reason.reset_domain_shared
+    for member in members:
+        fence(host.kernel, member)

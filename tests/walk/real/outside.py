@@ -42,6 +42,18 @@ def open_group(address: str) -> Iterator[None]:
 
 
 @contextmanager
+def reset_method(address: str, methods: str) -> Iterator[None]:
+    """The device's reset methods chosen by hand, and the former ones in the end."""
+    attribute = _PCI / "devices" / address / "reset_method"
+    former = attribute.read_text().strip()
+    write_sysfs(attribute, methods)
+    try:
+        yield
+    finally:
+        write_sysfs(attribute, former)
+
+
+@contextmanager
 def deaf_override(address: str) -> Iterator[None]:
     """/dev/null in the place of the device's ``driver_override``: writing it succeeds and has no
     effect, so that the bus gives the device to its former driver again."""
