@@ -29,7 +29,8 @@ def prepared(side: Side) -> tuple[SimulatedHost, Stock]:
 
 
 def _sets() -> dict[tuple[str, ...], float]:
-    """Every device below a port: alone, with all of its bus, and two buses' first together."""
+    """Each bus below a port with all of its functions, and pairs of buses of one function: what is
+    left out of a scene would come from earlier ones, and tell in answers about its group or bus."""
     buses: dict[str, list[Function]] = defaultdict(list)
     for one in Hardware().functions():
         if one.parent is not None and one.kind != _BRIDGE:
@@ -40,7 +41,5 @@ def _sets() -> dict[tuple[str, ...], float]:
         # A conventional bus takes a second for each reset (pci_bridge_wait_for_secondary_bus).
         slow = 0.02 if functions[0].slot != functions[-1].slot else 1.0
         sets[names] = (4.0 if len(names) > 1 else 1.0) * slow
-        if len(names) > 1:
-            sets |= {(name,): 0.5 * slow for name in names}
     firsts = [functions[0].address for functions in buses.values()]
     return sets | dict.fromkeys(pairwise(sorted(firsts)), 0.5)

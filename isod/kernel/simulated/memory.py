@@ -38,7 +38,8 @@ def map_dma(container: int, address: int, size: int) -> None:
 def unmap_dma(container: int, address: int, size: int) -> int:
     """VFIO_IOMMU_UNMAP_DMA of whole mappings; returns the bytes unmapped. Raises EINVAL."""
     with called(container, Container) as file:
-        if file.record.iommu is None:
+        # With its last group the container loses its IOMMU.
+        if not file.host.container_groups(file.name, file.record) or file.record.iommu is None:
             raise failure(errno.EINVAL, "no IOMMU is set")
         kept, unmapped = _without(file.record.mappings, address, size)
         file.record.mappings = kept
