@@ -39,7 +39,12 @@ ON_DEMAND = NOTHING + pool(bind="on-demand") + rule()
 
 
 def bindings(stage: Stage) -> list[Binding]:
-    return [stage.picture()[name] for name in GPUS]
+    """How the cards are bound; none while one of them is being moved just now."""
+    try:
+        picture = stage.picture()
+    except FileNotFoundError:
+        return []
+    return [picture[name] for name in GPUS if name in picture]
 
 
 def until_all(stage: Stage, wanted: Binding) -> None:
