@@ -10,7 +10,7 @@ RUNS ?= 1000000
 export PYTHON
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast prediction lint mutations fuzz lab lab-tools lab-setup test-setup demo-setup install clean
+.PHONY: help demo test test-fast prediction differential lint mutations fuzz lab lab-tools lab-setup test-setup demo-setup install clean
 
 help:
 	@echo 'make demo       isod at work on a simulated host, in under a minute'
@@ -18,6 +18,7 @@ help:
 	@echo 'make test-fast  the same without the lab and what is slow, on all processors'
 	@echo 'make lab        a shell in a guest with isod running [KERNEL=$(KERNEL) TOPOLOGY=$(TOPOLOGY)]'
 	@echo 'make prediction hot-reset answers against real kernels, not part of make test'
+	@echo 'make differential random sequences on a real and the simulated kernel, not part of make test'
 	@echo 'make fuzz       everything that reads what others wrote [RUNS=$(RUNS) for each target]'
 	@echo 'make mutations  break each promise on purpose and see a test turn red'
 	@echo 'make install    isod, isoctl, units and the empty policy below $$DESTDIR/usr, as root'
@@ -28,11 +29,14 @@ demo: demo-setup
 	@$(BIN)/python -m isod.cli.demo
 
 test: test-setup lab-setup lint
-	$(BIN)/python -m pytest -m 'not prediction' $(PYTEST)
+	$(BIN)/python -m pytest -m 'not prediction and not differential' $(PYTEST)
 
 # Leaves its guests' devices in odd states, so it has guests of its own.
 prediction: test-setup lab-setup
 	$(BIN)/python -m pytest -m prediction tests/prediction $(PYTEST)
+
+differential: test-setup lab-setup
+	$(BIN)/python -m pytest -m differential tests/differential $(PYTEST)
 
 test-fast: test-setup lint
 	$(BIN)/python -m pytest -q -m 'not lab and not slow' -n auto --dist worksteal $(PYTEST)
