@@ -16,6 +16,7 @@ from isod.model.notice import KINDS
 # stand with them.
 MESSAGE_IDS = {
     "lease.refused": "91b4d8e27f6c4a35bd0e8a3c7f15e264",
+    "device.ahead": "0811af0263a840fab59e399db5597140",
     "device.quarantined": "8e41d7c2b5f04a9693ac1f7e0d62b8f5",
     "step.failed": "b7d0c4e19a3f4e86952f8d1b6c0e7a38",
     "connection.refused": "6c2d91f7b0e84a3f9d15c7a2e48b06d3",
@@ -26,6 +27,7 @@ MESSAGE_IDS = {
 }
 _PRIORITY = {
     "lease.refused": 5,
+    "device.ahead": 4,
     "device.quarantined": 3,
     "connection.refused": 5,
     "step.failed": 4,
@@ -49,6 +51,8 @@ class StreamJournal:
     """Lines on standard error, for the foreground."""
 
     def record(self, kind: str, message: str, **fields: str | int) -> None:
+        if kind not in MESSAGE_IDS:
+            raise KeyError(f"{kind} has no MESSAGE_ID")
         extra = "".join(f" {key.lower()}={escaped(str(value))}" for key, value in fields.items())
         print(f"isod: {kind}: {escaped(message)}{extra}", file=sys.stderr, flush=True)
 

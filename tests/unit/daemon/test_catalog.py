@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from isod.daemon.journal import MESSAGE_IDS
+import pytest
+
+from isod.daemon.journal import MESSAGE_IDS, StreamJournal
 
 CATALOG = Path(__file__).parents[3] / "systemd" / "isod.catalog"
 # What records have as ISOD_… fields beside their message (daemon/publisher.py, daemon/audit.py).
@@ -43,3 +45,9 @@ def test_every_entry_says_something() -> None:
 
 def test_lines_are_not_too_long() -> None:
     assert max(map(len, CATALOG.read_text().splitlines())) <= 105
+
+
+def test_a_kind_without_an_id_is_noticed_without_a_journal() -> None:
+    """What would fail under the system's journal fails in every test as well."""
+    with pytest.raises(KeyError):
+        StreamJournal().record("lease.unheard", "never said")
