@@ -10,25 +10,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from isod.model.event import (
+from isod.model.effect import (
     Announce,
+    Discard,
+    Effect,
+    Freed,
+    Prepare,
+    Remember,
+)
+from isod.model.event import (
     Conflict,
     DeliveryFailed,
     DeviceGone,
     DeviceJoined,
-    Discard,
-    Effect,
     Ending,
-    Freed,
     HeldOutside,
-    Prepare,
     Prepared,
     PrepareFailed,
-    Remember,
     Revoke,
     Settled,
     Stranger,
@@ -37,27 +39,17 @@ from isod.model.lease import Lease, State
 from isod.model.quarantine import QuarantineEntry
 
 from . import host_change
-from .operations import Operations
+from .holdings import Holdings
 from .scrub import in_reach
 
 Effects = tuple[Effect, ...]
 
 
-class HostFacts(ABC):
-    """What the ledger adds to these: leases, their groups, and the other transitions."""
-
-    _leases: dict[str, Lease]
-    _groups: dict[int, str]
-    _operations: Operations
-
-    @abstractmethod
-    def _put(self, lease: Lease) -> Lease: ...
+class HostFacts(Holdings, ABC):
+    """What the ledger adds to these: the other transitions."""
 
     @abstractmethod
     def _drain(self, lease: Lease, why: str) -> Effects: ...
-
-    @abstractmethod
-    def _quarantine(self, entries: Sequence[QuarantineEntry]) -> Effects: ...
 
     @abstractmethod
     def _transition(self, lease: Lease, event: Any) -> Effects: ...

@@ -39,7 +39,7 @@ from isod.model.ahead import (
     Tell,
     WasPutBack,
 )
-from isod.model.event import GiveBack, Prepare
+from isod.model.effect import GiveBack, Prepare
 from isod.model.host import VFIO_PCI, Device, HostSnapshot
 from isod.model.step import Bind, Fence, Restore, Step, Unbind
 

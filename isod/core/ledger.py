@@ -16,47 +16,47 @@ Revoke asks the owner of a leased one and starts its timer; Deadline drains it: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from isod.model.address import Address
-from isod.model.event import (
+from isod.model.effect import (
     Announce,
-    Cleared,
-    Conflict,
-    Deadline,
     Deliver,
-    DeliveryFailed,
     Discard,
     Drain,
     Effect,
+    Forget,
+    GiveBack,
+    Prepare,
+    Refuse,
+    Remember,
+    RunFences,
+    StopTimer,
+    Unquarantine,
+)
+from isod.model.event import (
+    Cleared,
+    Conflict,
+    Deadline,
+    DeliveryFailed,
     Ending,
     Event,
     Fenced,
-    Forget,
-    GiveBack,
     Granted,
     Idle,
     InUse,
     PeerEnded,
     PeerNotEnded,
-    Prepare,
     Prepared,
     PrepareFailed,
-    Quarantine,
     Quarantined,
     Recovered,
-    Refuse,
-    Remember,
     Reopen,
     Returned,
     Revoke,
-    RunFences,
     ScrubAgain,
     ScrubBlocked,
-    StopTimer,
-    Unquarantine,
 )
 from isod.model.lease import Lease, State
 from isod.model.quarantine import QuarantineEntry
@@ -66,7 +66,6 @@ from . import kept, memlock, revocation, scrub
 from .host_change import merged
 from .host_facts import TABLE as HOST_FACTS
 from .host_facts import HostFacts
-from .operations import Operations
 from .plan import devices_to_return, steps_to_drain, steps_to_fence, steps_to_give_back
 from .undone import with_undone
 
@@ -81,41 +80,11 @@ class Ledger(HostFacts):
     """All leases and quarantines. Deterministic: time, ids and I/O are the caller's."""
 
     def __init__(self, quarantined: Iterable[QuarantineEntry] = ()) -> None:
-        self._leases: dict[str, Lease] = {}
-        self._groups: dict[int, str] = {}
-        self._keys: dict[tuple[int, str], str] = {}
+        super().__init__(quarantined)
         self._refusals: dict[str, Refusal] = {}
         self._begun: dict[str, int] = {}
-        self._blocked: dict[str, bool] = {}
-        self._quarantined = {entry.address: entry for entry in quarantined}
         self._now = 0.0
-        self._operations = Operations()
         self.shelf = kept.Shelf(self._operations, self._groups.__contains__)
-
-    # --- questions ------------------------------------------------------------------------------
-
-    @property
-    def leases(self) -> Mapping[str, Lease]:
-        return self._leases
-
-    @property
-    def quarantined(self) -> Mapping[Address, QuarantineEntry]:
-        return self._quarantined
-
-    def owner_of(self, group: int) -> Lease | None:
-        """The lease that has an IOMMU group, in whatever state."""
-        name = self._groups.get(group)
-        return None if name is None else self._leases[name]
-
-    def find_key(self, uid: int, key: str) -> Lease | None:
-        """The live lease that this uid acquired with this key; one that ends is none."""
-        name = self._keys.get((uid, key))
-        return None if name is None else self._leases[name]
-
-    @property
-    def blocked(self) -> tuple[str, ...]:
-        """The leases whose scrub waits for a change that the host's picture will show."""
-        return tuple(name for name, seen in self._blocked.items() if seen)
 
     # --- the table ------------------------------------------------------------------------------
 
@@ -172,14 +141,6 @@ class Ledger(HostFacts):
             return (Remember(lease), *timer)
         self._begun[lease.id] = len(lease.plan)
         return (*timer, *self._drain(lease, lease.ending or "isod was restarted"))
-
-    def _put(self, lease: Lease) -> Lease:
-        self._leases[lease.id] = lease
-        for group in lease.groups:
-            self._groups[group.number] = lease.id
-        if lease.key is not None and lease.ending is None:
-            self._keys[lease.owner.uid, lease.key] = lease.id
-        return lease
 
     def _prepared(self, lease: Lease, event: Prepared) -> Effects:
         """Everything is open. The row says *leased* before the fds leave."""
@@ -362,10 +323,6 @@ class Ledger(HostFacts):
             effects.append(Refuse(lease, with_undone(refusal, lease, event)))
         effects.append(Announce("lease.ended", lease, lease.ending))
         return tuple(effects)
-
-    def _quarantine(self, entries: Sequence[QuarantineEntry]) -> Effects:
-        self._quarantined.update((entry.address, entry) for entry in entries)
-        return (Quarantine(tuple(entries)),) if entries else ()
 
     def _ignore(self, lease: Lease, event: Event) -> Effects:
         return ()

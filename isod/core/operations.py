@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from isod.model.address import Address
 from isod.model.ahead import BindAhead, TakeBack
-from isod.model.event import GiveBack, Prepare
+from isod.model.effect import GiveBack, Prepare
 from isod.model.lease import Lease
 
 Operation = Prepare | GiveBack | BindAhead | TakeBack

@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from isod.model.event import Conflict, DeviceGone, Event, HeldOutside, Settled
+from isod.model.event import (
+    Conflict,
+    DeviceGone,
+    Event,
+    HeldOutside,
+    Settled,
+)
 from isod.model.host import Device, HostSnapshot
 from isod.model.lease import Lease, LeaseDevice, State
 

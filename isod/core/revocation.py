@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from isod.model.event import Effect, EndPeer, StartTimer
+from isod.model.effect import Effect, EndPeer, StartTimer
 from isod.model.lease import Lease, Revocation
 
 

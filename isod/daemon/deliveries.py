@@ -12,7 +12,8 @@ from functools import partial
 
 import trio
 
-from isod.model.event import Deliver, DeliveryFailed, Refuse
+from isod.model.effect import Deliver, Refuse
+from isod.model.event import DeliveryFailed
 from isod.model.lease import Lease, State
 from isod.model.reason import Reason, Refusal
 from isod.model.step import OpenFile

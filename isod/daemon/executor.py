@@ -16,25 +16,27 @@ import trio
 from isod.core.domain import children_in_use
 from isod.kernel.port import Kernel
 from isod.model.address import Address
-from isod.model.event import (
+from isod.model.effect import (
     Deliver,
     Discard,
     Drain,
     Effect,
     EndPeer,
-    Fenced,
     Forget,
     GiveBack,
-    Idle,
-    InUse,
-    PeerEnded,
     Prepare,
-    Prepared,
-    PrepareFailed,
     Refuse,
     RunFences,
     StartTimer,
     StopTimer,
+)
+from isod.model.event import (
+    Fenced,
+    Idle,
+    InUse,
+    PeerEnded,
+    Prepared,
+    PrepareFailed,
 )
 from isod.model.lease import Lease, LeaseDevice
 from isod.model.reason import Reason, Refusal, RefusedError

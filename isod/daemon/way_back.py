@@ -10,7 +10,8 @@ import trio
 from isod.core.reset_set import ResetSets
 from isod.core.scrub import in_the_way
 from isod.model.address import Address
-from isod.model.event import GiveBack, Returned, ScrubAgain, ScrubBlocked
+from isod.model.effect import GiveBack
+from isod.model.event import Returned, ScrubAgain, ScrubBlocked
 from isod.model.lease import Lease
 from isod.model.reason import Reason, Refusal
 from isod.model.step import Bind, Fence, HotReset, Reset, Restore, Step

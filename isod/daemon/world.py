@@ -24,17 +24,16 @@ from isod.model.ahead import (
     TakeBack,
     Tell,
 )
-from isod.model.event import (
+from isod.model.effect import (
     Announce,
     Effect,
-    Event,
     Forget,
     Freed,
     Quarantine,
     Remember,
-    ScrubAgain,
     Unquarantine,
 )
+from isod.model.event import Event, ScrubAgain
 from isod.model.host import Device, Group, HostSnapshot
 from isod.model.policy import Policy
 from isod.model.survey import SurveyedFunction

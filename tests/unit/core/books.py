@@ -12,38 +12,40 @@ from isod.core.isolation import Isolation
 from isod.core.ledger import Ledger
 from isod.core.reconcile import Newcomer, newcomers, news
 from isod.model.address import Address
-from isod.model.event import (
+from isod.model.effect import (
     Announce,
-    Deadline,
     Deliver,
-    DeliveryFailed,
     Discard,
     Drain,
     Effect,
-    Ending,
     EndPeer,
-    Event,
-    Fenced,
     Forget,
     Freed,
     GiveBack,
+    Prepare,
+    Quarantine,
+    Refuse,
+    Remember,
+    RunFences,
+    StartTimer,
+    StopTimer,
+    Unquarantine,
+)
+from isod.model.event import (
+    Deadline,
+    DeliveryFailed,
+    Ending,
+    Event,
+    Fenced,
     Idle,
     InUse,
     PeerEnded,
     PeerNotEnded,
-    Prepare,
     Prepared,
     PrepareFailed,
-    Quarantine,
     Recovered,
-    Refuse,
-    Remember,
     Revoke,
-    RunFences,
     ScrubAgain,
-    StartTimer,
-    StopTimer,
-    Unquarantine,
 )
 from isod.model.host import HostSnapshot, is_vfio_driver
 from isod.model.lease import Lease, LeaseDevice, State

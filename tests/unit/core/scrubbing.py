@@ -7,7 +7,8 @@ from dataclasses import replace
 from isod.core.reset_set import ResetSets
 from isod.core.scrub import in_the_way
 from isod.model.address import Address
-from isod.model.event import GiveBack, Returned, ScrubBlocked
+from isod.model.effect import GiveBack
+from isod.model.event import Returned, ScrubBlocked
 from isod.model.host import HostSnapshot, is_vfio_driver
 from isod.model.lease import Lease
 from isod.model.reason import Reason, Refusal

@@ -31,7 +31,8 @@ from isod.model.ahead import (
     WasPutBack,
 )
 from isod.model.critical import CriticalFacts, CriticalUse
-from isod.model.event import Granted, Prepare, Prepared, Quarantined
+from isod.model.effect import Prepare
+from isod.model.event import Granted, Prepared, Quarantined
 from isod.model.host import Device, HostSnapshot
 from isod.model.policy import Policy, Pool
 from isod.model.quarantine import QuarantineEntry

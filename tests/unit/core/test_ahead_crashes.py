@@ -29,7 +29,7 @@ from isod.model.ahead import (
     WasPutBack,
 )
 from isod.model.critical import CriticalFacts
-from isod.model.event import Effect
+from isod.model.effect import Effect
 from isod.model.host import VFIO_PCI, HostSnapshot
 from isod.model.policy import Policy, Pool
 from isod.model.reason import Reason, Refusal

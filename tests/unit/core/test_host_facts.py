@@ -16,23 +16,25 @@ from isod.core.reconcile import newcomers, news
 from isod.core.reset_set import ResetSets
 from isod.model.address import Address
 from isod.model.critical import CriticalFacts, CriticalUse
-from isod.model.event import (
+from isod.model.effect import (
     Announce,
+    Drain,
+    Effect,
+    Freed,
+    Prepare,
+    Quarantine,
+    StartTimer,
+)
+from isod.model.event import (
     Conflict,
     DeviceGone,
     DeviceJoined,
-    Drain,
-    Effect,
     Event,
-    Freed,
     Granted,
     HeldOutside,
-    Prepare,
     Prepared,
-    Quarantine,
     Revoke,
     Settled,
-    StartTimer,
     Stranger,
 )
 from isod.model.host import HostSnapshot

@@ -14,14 +14,12 @@ from isod.core.domain import Domains, check_domain
 from isod.core.ledger import TABLE
 from isod.core.plan import plan_reopen
 from isod.core.reset_set import ResetSets
+from isod.model.effect import Effect, EndPeer, Prepare
 from isod.model.event import (
     Cleared,
     Conflict,
-    Effect,
     Ending,
-    EndPeer,
     Granted,
-    Prepare,
     Quarantined,
     Recovered,
     Reopen,

@@ -6,15 +6,13 @@ from dataclasses import replace
 
 from isod.core.ledger import Ledger
 from isod.model.address import Address
+from isod.model.effect import Effect, GiveBack, Prepare
 from isod.model.event import (
-    Effect,
     Ending,
     Event,
     Fenced,
-    GiveBack,
     Granted,
     Idle,
-    Prepare,
     Prepared,
     PrepareFailed,
     Recovered,

@@ -14,7 +14,14 @@ from isod.core.ledger import Ledger
 from isod.core.queue import Groups, Queue, Wants
 from isod.core.reset_set import ResetSets
 from isod.model.critical import CriticalFacts
-from isod.model.event import Ending, Fenced, Granted, Idle, Prepared, Returned
+from isod.model.event import (
+    Ending,
+    Fenced,
+    Granted,
+    Idle,
+    Prepared,
+    Returned,
+)
 from isod.model.policy import Policy, Pool, Quirk
 from isod.model.reason import Reason, RefusedError
 from isod.model.request import Acquire

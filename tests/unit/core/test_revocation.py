@@ -7,12 +7,17 @@ from typing import Literal
 import pytest
 
 from isod.core.ledger import Ledger
-from isod.model.event import (
+from isod.model.effect import (
     Announce,
-    Deadline,
     Effect,
-    Ending,
     EndPeer,
+    Remember,
+    StartTimer,
+    StopTimer,
+)
+from isod.model.event import (
+    Deadline,
+    Ending,
     Fenced,
     Granted,
     Idle,
@@ -22,11 +27,8 @@ from isod.model.event import (
     Prepared,
     PrepareFailed,
     Recovered,
-    Remember,
     Returned,
     Revoke,
-    StartTimer,
-    StopTimer,
 )
 from isod.model.lease import Lease, State
 from isod.model.reason import Reason, Refusal

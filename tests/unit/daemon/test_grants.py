@@ -18,7 +18,7 @@ from isod.daemon.resets import Resets
 from isod.daemon.store import Store
 from isod.daemon.world import World
 from isod.kernel.simulated import open_host
-from isod.model.event import Effect, Prepare
+from isod.model.effect import Effect, Prepare
 from isod.model.peer import Peer
 from isod.model.policy import Policy
 from tests.unit.core.build import acquire, allow, bridge, device, host, policy

@@ -25,7 +25,7 @@ from isod.daemon.store import Store
 from isod.daemon.surveys import Surveys
 from isod.daemon.world import World
 from isod.kernel.simulated import open_host
-from isod.model.event import Effect
+from isod.model.effect import Effect
 from isod.model.policy import Limits, Policy
 from tests.unit.core.build import allow, device, host
 

@@ -1,0 +1,62 @@
+"""Who has what: the ledger's leases, with their groups, keys and quarantines, and what is asked of
+them. Changed by transitions only (``core.ledger``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from isod.model.address import Address
+from isod.model.effect import Effect, Quarantine
+from isod.model.lease import Lease
+from isod.model.quarantine import QuarantineEntry
+
+from .operations import Operations
+
+Effects = tuple[Effect, ...]
+
+
+class Holdings:
+    """All leases by id, and by what they hold."""
+
+    def __init__(self, quarantined: Iterable[QuarantineEntry] = ()) -> None:
+        self._leases: dict[str, Lease] = {}
+        self._groups: dict[int, str] = {}
+        self._keys: dict[tuple[int, str], str] = {}
+        self._blocked: dict[str, bool] = {}
+        self._quarantined = {entry.address: entry for entry in quarantined}
+        self._operations = Operations()
+
+    @property
+    def leases(self) -> Mapping[str, Lease]:
+        return self._leases
+
+    @property
+    def quarantined(self) -> Mapping[Address, QuarantineEntry]:
+        return self._quarantined
+
+    def owner_of(self, group: int) -> Lease | None:
+        """The lease that has an IOMMU group, in whatever state."""
+        name = self._groups.get(group)
+        return None if name is None else self._leases[name]
+
+    def find_key(self, uid: int, key: str) -> Lease | None:
+        """The live lease that this uid acquired with this key; one that ends is none."""
+        name = self._keys.get((uid, key))
+        return None if name is None else self._leases[name]
+
+    @property
+    def blocked(self) -> tuple[str, ...]:
+        """The leases whose scrub waits for a change that the host's picture will show."""
+        return tuple(name for name, seen in self._blocked.items() if seen)
+
+    def _put(self, lease: Lease) -> Lease:
+        self._leases[lease.id] = lease
+        for group in lease.groups:
+            self._groups[group.number] = lease.id
+        if lease.key is not None and lease.ending is None:
+            self._keys[lease.owner.uid, lease.key] = lease.id
+        return lease
+
+    def _quarantine(self, entries: Sequence[QuarantineEntry]) -> Effects:
+        self._quarantined.update((entry.address, entry) for entry in entries)
+        return (Quarantine(tuple(entries)),) if entries else ()
