@@ -31,6 +31,7 @@ def fuzz(target: str, runs: int, corpus: Path | None = None) -> Outcome:
         folder = Path(name)
         inputs = corpus or folder / "corpus"
         inputs.mkdir(parents=True, exist_ok=True)
+        before = set(inputs.iterdir())
         command = [sys.executable, "-m", "tests.fuzz.child", target, str(runs), name, str(inputs)]
         with (folder / "output").open("wb+") as output:
             process = subprocess.Popen(command, stdout=output, stderr=output)
@@ -38,11 +39,11 @@ def fuzz(target: str, runs: int, corpus: Path | None = None) -> Outcome:
             process.returncode = os.waitstatus_to_exitcode(status)
             output.seek(0)
             said = output.read().decode(errors="replace")
-        left = [path.name for path in inputs.iterdir() if _FOUND.match(path.name)]
+        left = [path for path in inputs.iterdir() if _FOUND.match(path.name)]
     done = _DONE.search(said)
     return Outcome(
         # The exit status says nothing: now and then the interpreter fails to end after all is done.
-        found=bool(left) or done is None,
+        found=not before.issuperset(left) or done is None,
         executions=int(done[1]) if done else 0,
         megabytes=usage.ru_maxrss // 1024,
         output=said[-6000:],
