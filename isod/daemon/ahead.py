@@ -125,6 +125,8 @@ class Ahead:
         refusal = await self._executor.run(effect.steps)
         if refusal is None:
             self._world.apply(Bound(address))
+            # While it was being bound it was left out of every look: the policy may be another.
+            self._look_at([address])
             return
         stranded = await self._executor.run(effect.back)
         self._leave_alone(address)
@@ -141,6 +143,7 @@ class Ahead:
             refusal = Refusal(Reason.held_outside, what, {"devices": [str(kept.address)]})
         if refusal is None:
             self._world.apply(WasPutBack(kept.address))
+            self._look_at([kept.address])
             return
         self._leave_alone(kept.address)
         self._world.apply(NotPutBack(kept.address, refusal))

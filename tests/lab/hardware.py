@@ -33,7 +33,10 @@ class Function:
 
 
 def _link_name(path: Path) -> str | None:
-    return path.readlink().name if path.is_symlink() else None
+    try:
+        return path.readlink().name
+    except FileNotFoundError:
+        return None
 
 
 def _read(path: Path) -> str:

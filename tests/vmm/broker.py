@@ -65,8 +65,10 @@ def _wait_for(broker: Broker, process: subprocess.Popen[bytes]) -> None:
 
 
 def driver_of(address: str) -> str | None:
-    link = Path("/sys/bus/pci/devices", address, "driver")
-    return link.readlink().name if link.is_symlink() else None
+    try:
+        return Path("/sys/bus/pci/devices", address, "driver").readlink().name
+    except FileNotFoundError:
+        return None
 
 
 def seconds_until_returned(client: Client, address: str, driver: str, limit: float) -> float:

@@ -196,6 +196,19 @@ def test_what_does_not_bind_is_told_once_and_stays_as_it_was(raised: Raise) -> N
     put_back(stage)
 
 
+@pytest.mark.parametrize("then", [ON_DEMAND, RULES], ids=["not wanted", "wanted again"])
+def test_a_reload_in_the_middle_of_a_bind_counts(raised: Raise, then: str) -> None:
+    """What the new policy says of a device that is just being moved is done when it has arrived."""
+    stage = raised(CARDS, ON_DEMAND)
+    with faults.hang(stage.machine.root, "bind", GPUS[2]):
+        reload(stage, RULES)
+        stage.daemon.until(lambda: bindings(stage)[2] == Binding(None, "vfio-pci"), "not begun")
+        reload(stage, ON_DEMAND)
+        reload(stage, then)
+    until_all(stage, USED if then == ON_DEMAND else WAITS)
+    put_back(stage)
+
+
 def test_a_card_that_is_plugged_in_waits(raised: Raise) -> None:
     stage = raised(CARDS, RULES)
     until_all(stage, WAITS)
