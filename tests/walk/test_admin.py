@@ -14,6 +14,8 @@ from .conftest import Raise, Start
 from .policy import EVERYTHING, NOTHING
 from .stage import Stage
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 ADMIN_METHODS = [method.name for method in METHODS.values() if method.admin]
 PARAMS: dict[str, dict[str, object]] = {
     "admin.revoke": {"lease": "L1"},

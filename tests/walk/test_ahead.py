@@ -18,6 +18,8 @@ from .policy import NOTHING, rule
 from .stage import Stage
 from .test_pools import CARDS
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 WAITS = Binding("vfio-pci", "vfio-pci")
 USED = Binding("nouveau", None)
 GPUS = [f"0000:0{bus}:00.0" for bus in (1, 2, 3, 4)]

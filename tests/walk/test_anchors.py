@@ -17,6 +17,8 @@ from .borrowers import Borrower
 from .conftest import Raise, Start
 from .stage import Stage
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 ANY = 'anchor = ["hold", "cgroup", "explicit"]'
 EXPLICIT = 'anchor = ["explicit"]'
 CGROUP = 'anchor = ["cgroup"]'

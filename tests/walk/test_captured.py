@@ -9,6 +9,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from isod.client.blocking import Client
 from isod.kernel.capture import capture_host
 from isod.kernel.capture_file import write_tar
@@ -18,6 +20,8 @@ from isod.kernel.simulated.kernel import SimulatedKernel
 
 from .daemon import PATIENCE, Daemon
 from .policy import NOTHING, rule
+
+pytestmark = pytest.mark.slow  # starts and ends many daemons
 
 
 def test_a_lease_on_a_captured_host(tmp_path: Path) -> None:

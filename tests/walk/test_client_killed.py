@@ -15,6 +15,8 @@ from .moments import drawn
 from .scripts import scripts
 from .stage import Stage
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 LINES = 40
 ASKED = 10
 

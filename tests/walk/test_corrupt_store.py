@@ -14,6 +14,8 @@ from .borrowers import where
 from .conftest import Raise, Start
 from .stage import Stage
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 
 def damage_row(stage: Stage, body: str) -> None:
     with sqlite3.connect(stage.folder / "state" / "ledger.sqlite") as database:

@@ -20,6 +20,8 @@ from .moments import SEED
 from .scripts import scripts
 from .stage import Stage
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 STEPS = [
     ("unbind", "iommufd"),
     ("bind", "iommufd"),

@@ -20,6 +20,8 @@ from .line import Line
 from .policy import EVERYTHING, NOTHING
 from .stage import Stage
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 UNREAD = 8
 # The kernel takes some 280 packets for who does not read (SO_SNDBUF), and UNREAD wait behind them.
 MORE_THAN_FITS = 400

@@ -17,6 +17,8 @@ from .policy import EVERYTHING, NOTHING, rule
 from .stage import Stage
 from .test_admin import admins
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 VFIO = Binding("vfio-pci", "vfio-pci")
 
 

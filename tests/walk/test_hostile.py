@@ -23,6 +23,8 @@ from .line import Line
 from .policy import EVERYTHING
 from .stage import Stage
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 FDS = 10_000
 FDS_EACH = 50  # what SCM_RIGHTS takes at once is 253
 SILENT = 300

@@ -15,6 +15,8 @@ from . import policy
 from .machine import SimulatedMachine
 from .stage import Stage
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:

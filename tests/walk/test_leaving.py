@@ -13,6 +13,8 @@ from .borrowers import where
 from .conftest import Start
 from .stage import Stage
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 STEPS = ["unbind", "bind", "probe", "limit", "open_iommufd"]
 
 

@@ -18,6 +18,8 @@ from .daemon import PATIENCE
 from .stage import Stage
 from .test_waiting import is_queued
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 ROUNDS = 3
 
 

@@ -11,6 +11,8 @@ from .borrowers import OTHER_UID, UID
 from .conftest import Start
 from .stage import Stage
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 
 def test_a_key_makes_acquire_idempotent(stage: Stage, borrower: Start) -> None:
     client = borrower()

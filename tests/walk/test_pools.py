@@ -16,6 +16,8 @@ from .conftest import Raise, Start
 from .policy import NOTHING, rule
 from .stage import Stage
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 CARDS = SimulatedHost(
     about="Four graphics cards, two on each NUMA node; the first has an audio function.",
     places=(

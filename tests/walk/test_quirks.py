@@ -11,6 +11,8 @@ from .conftest import Raise, Start
 from .machine import Binding
 from .policy import EVERYTHING
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 VFIO = Binding("vfio-pci", "vfio-pci")
 
 

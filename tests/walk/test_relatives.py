@@ -11,6 +11,8 @@ from isod.model.reason import Reason
 
 from .conftest import Raise, Start
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 PHYSICAL, FIRST, SECOND = "0000:01:00.0", "0000:01:10.0", "0000:02:10.0"
 
 

@@ -15,6 +15,8 @@ from .borrowers import where
 from .conftest import Raise, Start
 from .stage import Stage
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 STOP_AND_START_SECONDS = 5.0
 
 

@@ -6,6 +6,8 @@ import errno
 import os
 import signal
 
+import pytest
+
 from isod.kernel.simulated import faults
 
 from . import policy
@@ -13,6 +15,8 @@ from .administrator import look, revoke, until_over
 from .borrowers import Borrower, where
 from .conftest import Raise, Start
 from .stage import Stage
+
+pytestmark = pytest.mark.slow  # starts and ends many daemons
 
 LONG = 'revoke = { ask = "1h", then = "kill" }'
 SHORT = 'revoke = { ask = "300ms", then = "kill" }'

@@ -21,6 +21,8 @@ from . import policy
 from .conftest import Raise
 from .stage import Stage
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 REQUIRED = policy.NOTHING + policy.rule(scrub="require")
 TWO_GROUPS = SimulatedHost(
     about="Two old NICs on one bus, each a group of its own: only a hot reset resets them.",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
+import pytest
+
 from isod.kernel.simulated.servers import FORWARDER, GPU_SERVER
 from isod.kernel.simulated.topology import SimulatedHost
 from isod.model.peer import Peer
@@ -15,6 +17,8 @@ from isod.policy.trial import Trial
 
 from .conftest import Raise
 from .policy import NOTHING, rule
+
+pytestmark = pytest.mark.slow  # starts and ends many daemons
 
 RULES = (
     NOTHING

@@ -11,6 +11,8 @@ from .borrowers import Borrower
 from .conftest import Start
 from .stage import Stage
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 
 def test_who_waits_gets_it_when_it_is_free(stage: Stage, borrower: Start) -> None:
     holder, waiter, newcomer = borrower(), borrower(), borrower()

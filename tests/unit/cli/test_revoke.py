@@ -15,6 +15,8 @@ from isod.model.reply import RevokeResult
 from .conftest import Cards
 from .replies import lease
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 NOW = 1000.0
 ASKED = {"deadline": NOW + 30, "then": "kill", "why": "revoked by an administrator"}
 

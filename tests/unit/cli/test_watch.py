@@ -22,6 +22,8 @@ from isod.model.notice import Notice
 
 from .conftest import Cards
 
+pytestmark = pytest.mark.slow  # starts and ends many daemons
+
 
 @pytest.fixture(autouse=True)
 def _utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

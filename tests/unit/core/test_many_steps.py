@@ -10,6 +10,8 @@ import secrets
 from collections import Counter
 from random import Random
 
+import pytest
+
 from isod.core.domain import Domains, check_domain
 from isod.core.ledger import TABLE
 from isod.core.plan import plan_reopen
@@ -34,6 +36,8 @@ from .books import Late, Shell
 from .build import ALICE, lease_for
 from .outside import Outside
 from .random_host import random_host, random_policy
+
+pytestmark = pytest.mark.slow
 
 STEPS = int(os.environ.get("ISOD_STEPS", "100000"))
 SEED = int(os.environ.get("ISOD_SEED", str(secrets.randbits(32))))

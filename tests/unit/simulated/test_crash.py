@@ -17,6 +17,8 @@ from isod.model.step import Bind, OpenIommufd, Step, Unbind
 
 from .played import Child, Played
 
+pytestmark = pytest.mark.slow  # starts and kills many processes
+
 NVME = Address.parse("02:00.0")
 _ACTS = {"open", "os.remove", "os.rename", "os.symlink", "os.mkdir", "os.rmdir", "os.listdir"}
 _ACTS |= {"os.scandir", "os.truncate", "fcntl.flock", "shutil.rmtree"}
