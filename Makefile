@@ -33,7 +33,7 @@ test: test-setup lab-setup lint
 
 # Leaves its guests' devices in odd states, so it has guests of its own.
 prediction: test-setup lab-setup
-	$(BIN)/python -m pytest -m prediction tests/prediction $(PYTEST)
+	ISOD_PREDICTION=whole $(BIN)/python -m pytest tests/prediction $(PYTEST)
 
 differential: test-setup lab-setup
 	$(BIN)/python -m pytest -m differential tests/differential $(PYTEST)

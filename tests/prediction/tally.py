@@ -15,6 +15,7 @@ _HEADS = ("cdev: here", "cdev: not here", "fd passed", "not passed")
 ALONE = "alone in its set"
 BESIDE = "on the same bus, but not in the set"
 NOT_OPENED = "kernel driver in the caller's own group: cannot be opened"
+NOT_ISOLATED = "the platform does not isolate MSIs: cannot be opened"
 
 
 @dataclass
@@ -50,7 +51,7 @@ class Tally:
         for state in MemberState:
             shown = (self._cell(state, column) for column in COLUMNS)
             yield f"{state.value:<58}" + "".join(f"{cell:>16}" for cell in shown)
-        for row in (ALONE, BESIDE, NOT_OPENED):
+        for row in (ALONE, BESIDE, NOT_OPENED, NOT_ISOLATED):
             here, passed = (self.cells[row, column] for column in ("iommufd", "group"))
             yield f"{row:<58}{here:>16}{'':>16}{passed:>16}"
         yield (
