@@ -5,8 +5,8 @@ For every device of the topology, with every other function of its set in every 
 table distinguishes, by both hand-overs where the kernel has them. Permission must be equal;
 whether a permitted reset succeeds is another matter, and only counted.
 
-``make prediction`` tries everything; without ``ISOD_PREDICTION=whole`` it is of each set one case of
-each kind.
+``make prediction`` tries everything; without ``ISOD_PREDICTION=whole`` it is one case of each kind
+for each set.
 """
 
 from __future__ import annotations
