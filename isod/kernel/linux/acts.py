@@ -7,12 +7,11 @@ from pathlib import Path
 
 from isod.kernel.helper import Helpers, StuckError, Write
 from isod.kernel.overrides import parse_override
+from isod.kernel.refusal import gone, refused_by_kernel
 from isod.kernel.scan import pci_directory
 from isod.kernel.tree import Directory, UnreadableError
 from isod.model.address import Address
 from isod.model.reason import Reason, RefusedError
-
-from .refusal import gone, refused_by_kernel
 
 _DEVICES = "bus/pci/devices"
 _DRIVERS = "bus/pci/drivers"

@@ -7,6 +7,7 @@ import errno
 import os
 from pathlib import Path
 
+from isod.kernel.refusal import gone, refused_by_kernel
 from isod.kernel.scan import pci_directory
 from isod.kernel.scan_device import read_cdev
 from isod.kernel.tree import Directory, UnreadableError
@@ -16,7 +17,6 @@ from isod.model.step import OpenFile, OpenIommufd, StepResult
 
 from .control import closing_on_error, control, retried
 from .node import IOMMUFD, cdev_node, open_node
-from .refusal import gone, refused_by_kernel
 from .uapi.iommufd import (
     IOMMU_OPTION,
     IOMMU_OPTION_OP_SET,

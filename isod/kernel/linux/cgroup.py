@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from isod.kernel.inotify import IN_MODIFY, Inotify
+from isod.kernel.cgroup_watch import InotifyCgroupWatch
+from isod.kernel.inotify import IN_MODIFY
+from isod.kernel.refusal import refused_by_kernel
 from isod.model.peer import Cgroup
 from isod.model.reason import Reason, RefusedError
-
-from .refusal import refused_by_kernel
 
 # The second: beside hierarchies of version 1.
 _MOUNTS = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
@@ -113,35 +113,19 @@ def end_cgroup(root: Path, cgroup: Cgroup) -> None:
         ) from error
 
 
-class LinuxCgroupWatch:
-    """The port's CgroupWatch: the kernel notes changes of ``cgroup.events`` for inotify."""
+class LinuxCgroupWatch(InotifyCgroupWatch):
+    """The kernel notes changes of ``cgroup.events`` for inotify."""
 
     def __init__(self, root: Path) -> None:
+        super().__init__()
         self._root = root
-        self._inotify = Inotify()
-        self._watches: dict[Cgroup, int] = {}
 
-    def fileno(self) -> int:
-        return self._inotify.descriptor
-
-    def add(self, cgroup: Cgroup) -> None:
-        with suppress(OSError), _opened(self._root, cgroup) as directory:
-            if directory is not None:
-                place = Path(f"/proc/self/fd/{directory}") / _EVENTS
-                self._watches[cgroup] = self._inotify.add(place, IN_MODIFY)
-
-    def remove(self, cgroup: Cgroup) -> None:
-        number = self._watches.pop(cgroup, None)
-        if number is not None:
-            with suppress(OSError):  # it went with the cgroup
-                self._inotify.remove(number)
-
-    def read(self) -> None:
-        for _ in self._inotify.read():
-            pass
-
-    def close(self) -> None:
-        self._inotify.close()
+    def _begin(self, cgroup: Cgroup) -> int | None:
+        with _opened(self._root, cgroup) as directory:
+            if directory is None:
+                return None
+            place = Path(f"/proc/self/fd/{directory}") / _EVENTS
+            return self._inotify.add(place, IN_MODIFY)
 
 
 @contextmanager

@@ -6,11 +6,11 @@ import errno
 from pathlib import Path
 
 from isod.kernel.answering import silence
+from isod.kernel.refusal import gone, refused_by_kernel
 from isod.model.reason import Reason, RefusedError
 from isod.model.step import Bind, Reset, Restore, StepResult, Unbind
 
 from .acts import Acts
-from .refusal import gone, refused_by_kernel
 from .variants import is_vfio_driver
 
 

@@ -6,12 +6,12 @@ import errno
 from pathlib import Path
 
 from isod.kernel.helper import Helpers, PendingWrites, Write
+from isod.kernel.refusal import refused_by_kernel
 from isod.kernel.scan import pci_directory
 from isod.kernel.tree import Directory, UnreadableError
 from isod.model.reason import Reason, RefusedError
 from isod.model.step import Fence, StepResult
 
-from .refusal import refused_by_kernel
 from .variants import vfio_drivers
 
 

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
+from isod.kernel.refusal import group_gone, held_outside, refused_by_kernel
 from isod.kernel.scan_group import groups_directory, scan_group
 from isod.kernel.tree import Directory, UnreadableError
 from isod.model.address import Address
@@ -17,7 +18,6 @@ from isod.model.step import GroupName, OpenFile, OpenGroup, StepResult
 
 from .control import closing_on_error, control, retried
 from .node import CONTAINER, group_node, open_node
-from .refusal import group_gone, held_outside, refused_by_kernel
 from .uapi.vfio import (
     VFIO_GROUP_FLAGS_VIABLE,
     VFIO_GROUP_GET_DEVICE_FD,

@@ -13,25 +13,28 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from isod.kernel.answering import silence
+from isod.kernel.refusal import gone
 from isod.kernel.scan import pci_directory
 from isod.kernel.scan_group import scan_group
 from isod.kernel.tree import Directory, UnreadableError
+from isod.kernel.whole_reset import (
+    cannot_ask,
+    cannot_bind,
+    check_strangers,
+    group_of,
+    judged,
+)
 from isod.model.address import Address
 from isod.model.host import Features
-from isod.model.reason import Reason, RefusedError
 from isod.model.step import GroupName, HotReset, StepResult
 
 from .cdev import bind_cdev, open_cdev, open_iommufd
 from .control import control, retried
 from .group import claim, open_container, open_device, open_group
-from .refusal import gone, refused_by_kernel
 from .uapi.vfio import VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, VFIO_DEVICE_PCI_HOT_RESET
 
 _HEAD = struct.Struct("=III")
 _ENTRY = struct.Struct("=IHBB")
-_NOT_OURS = {errno.EINVAL, errno.EPERM}
-_AGAIN = {errno.EAGAIN, errno.EBUSY}
 
 
 def hot_reset(root: Path, features: Features, step: HotReset) -> StepResult:
@@ -45,23 +48,7 @@ def hot_reset(root: Path, features: Features, step: HotReset) -> StepResult:
         else:
             device, hit, fds = _open_by_cdev(root, step, groups, stack)
         number = _reset(device, fds)
-    if number in _NOT_OURS:
-        text = f"the kernel does not let isod reset {step.address.short} with its whole set"
-        raise RefusedError(Reason.reset_domain_shared, text, errno=number)
-    if number in _AGAIN:
-        text = f"{step.address.short} cannot be reset now: {os.strerror(number)}"
-        raise RefusedError(Reason.in_use, text, errno=number)
-    if number:
-        refusal = refused_by_kernel(f"the hot reset of {step.address.short} failed", number)
-    else:
-        dead = [(address, why) for address in hit if (why := silence(root, address)) is not None]
-        if not dead:
-            return StepResult()
-        devices = [str(address) for address, _ in dead]
-        refusal = RefusedError(Reason.kernel, dead[0][1], devices=devices)
-    if step.required:
-        raise refusal
-    return StepResult(warnings=(str(refusal),))
+    return judged(root, step, hit, number)
 
 
 def _open_by_group(
@@ -77,14 +64,14 @@ def _open_by_group(
             opened[group] = open_group(root, group)
             stack.callback(os.close, opened[group])
 
-    own = _group_of(groups, step.address)
+    own = group_of(groups, step.address)
     open_also(own)
     claim(root, container, [(own, opened[own])])
     device = open_device(root, step.address, [(own, opened[own])])
     stack.callback(os.close, device)
     hit = _hit(root, step, device)
     for address in hit:
-        open_also(_group_of(groups, address))
+        open_also(group_of(groups, address))
     return device, hit, list(opened.values())
 
 
@@ -103,16 +90,14 @@ def _open_by_cdev(
         try:
             bind_cdev(device, iommufd)
         except OSError as error:
-            number = error.errno or errno.EIO
-            what = f"{address.short} cannot be bound to an iommufd: {os.strerror(number)}"
-            raise RefusedError(Reason.held_outside, what, errno=number) from error
-        bound.add(_group_of(groups, address))
+            raise cannot_bind(address, error) from error
+        bound.add(group_of(groups, address))
         return device
 
     device = bind(step.address)
     hit = _hit(root, step, device)
     for address in hit:
-        if _group_of(groups, address) not in bound:
+        if group_of(groups, address) not in bound:
             bind(address)
     return device, hit, []
 
@@ -122,20 +107,9 @@ def _hit(root: Path, step: HotReset, device: int) -> tuple[Address, ...]:
     try:
         hit = _set_of(device)
     except OSError as error:
-        number = error.errno or errno.EIO
-        if number == errno.ENODEV:
-            text = f"{step.address.short} has no hot reset"
-            raise RefusedError(Reason.unsupported, text, errno=number) from error
-        text = f"cannot ask what a reset of {step.address.short} hits"
-        raise refused_by_kernel(text, number) from error
+        raise cannot_ask(step, error) from error
     ours = {address for address, generation in step.members if _present(root, address, generation)}
-    strangers = [address for address in hit if address not in ours]
-    if strangers:
-        raise RefusedError(
-            Reason.reset_domain_shared,
-            f"a reset of {step.address.short} would hit {strangers[0].short}, too",
-            devices=[str(address) for address in strangers],
-        )
+    check_strangers(step, hit, ours)
     return hit
 
 
@@ -180,17 +154,6 @@ def _groups(root: Path, step: HotReset) -> dict[Address, GroupName]:
         if group is not None and group.generation == name.generation:
             found |= dict.fromkeys(group.members, name)
     return found
-
-
-def _group_of(groups: Mapping[Address, GroupName], address: Address) -> GroupName:
-    group = groups.get(address)
-    if group is None:
-        raise RefusedError(
-            Reason.reset_domain_shared,
-            f"{address.short} is in another group now",
-            devices=[str(address)],
-        )
-    return group
 
 
 def _present(root: Path, address: Address, generation: int) -> bool:

@@ -6,9 +6,8 @@ import errno
 import resource
 
 from isod.kernel.process import start_time
+from isod.kernel.refusal import refused_by_kernel
 from isod.model.step import Limit, StepResult
-
-from .refusal import refused_by_kernel
 
 
 def set_limit(step: Limit) -> StepResult:

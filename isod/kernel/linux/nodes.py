@@ -8,13 +8,13 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from isod.kernel.refusal import group_gone, refused_by_kernel
 from isod.model.reason import Reason, RefusedError
 from isod.model.step import GrantNodes, GroupName, RevokeNodes, StepResult
 
 from .acl import Entry, read_acl, users, with_user, without_user, write_acl
 from .group import check_group
 from .node import CONTAINER, group_node, open_node
-from .refusal import group_gone, refused_by_kernel
 from .udev import wait_for_udev
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 from pathlib import Path
 
+from isod.kernel.refusal import held_outside, refused_by_kernel
 from isod.kernel.scan import pci_directory
 from isod.kernel.tree import Directory, UnreadableError, decimal
 from isod.model.address import Address
@@ -16,7 +17,6 @@ from isod.model.step import Probe, StepResult
 from .cdev import bind_privately
 from .group import check_group, check_viable, claim, open_container, open_group
 from .node import group_node
-from .refusal import held_outside, refused_by_kernel
 from .viability import firmware_refusal, viability_refusal
 
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from isod.kernel.inotify import IN_CLOSE_WRITE, IN_ONLYDIR, Inotify
+from isod.kernel.cgroup_watch import InotifyCgroupWatch
+from isod.kernel.inotify import IN_CLOSE_WRITE, IN_ONLYDIR
 from isod.kernel.process import is_alive
 from isod.model.peer import Cgroup
 from isod.model.reason import Reason, RefusedError
@@ -91,34 +92,16 @@ def end_cgroup(host: Host, cgroup: Cgroup) -> None:
     raise TimeoutError(errno.ETIMEDOUT, f"the processes of {cgroup.path} fork without end")
 
 
-class SimulatedCgroupWatch:
-    """The port's CgroupWatch: who ends closes its ``members``."""
+class SimulatedCgroupWatch(InotifyCgroupWatch):
+    """Who ends closes its ``members``."""
 
     def __init__(self, host: Host) -> None:
+        super().__init__()
         self._host = host
-        self._inotify = Inotify()
-        self._watches: dict[Cgroup, int] = {}
 
-    def fileno(self) -> int:
-        return self._inotify.descriptor
-
-    def add(self, cgroup: Cgroup) -> None:
-        with suppress(OSError):
-            place = _place(self._host, cgroup.path)
-            self._watches[cgroup] = self._inotify.add(place, IN_CLOSE_WRITE | IN_ONLYDIR)
-
-    def remove(self, cgroup: Cgroup) -> None:
-        number = self._watches.pop(cgroup, None)
-        if number is not None:
-            with suppress(OSError):  # it went with the cgroup
-                self._inotify.remove(number)
-
-    def read(self) -> None:
-        for _ in self._inotify.read():
-            pass
-
-    def close(self) -> None:
-        self._inotify.close()
+    def _begin(self, cgroup: Cgroup) -> int | None:
+        place = _place(self._host, cgroup.path)
+        return self._inotify.add(place, IN_CLOSE_WRITE | IN_ONLYDIR)
 
 
 def _root(host: Host) -> Path:

@@ -7,20 +7,22 @@ import errno
 import os
 from collections.abc import Mapping
 
-from isod.kernel.answering import silence
+from isod.kernel.refusal import gone
+from isod.kernel.whole_reset import (
+    cannot_ask,
+    cannot_bind,
+    check_strangers,
+    group_of,
+    judged,
+)
 from isod.model.address import Address
-from isod.model.reason import Reason, RefusedError
 from isod.model.step import GroupName, HotReset, OpenGroup, OpenIommufd, StepResult
 
 from .cdev_calls import bind_iommufd
 from .entry import entered
 from .host import Host
 from .opening import open_group_file, run_open_group, run_open_iommufd
-from .refusal import gone, refused_by_kernel
 from .reset_calls import hot_reset, hot_reset_info
-
-_NOT_OURS = (errno.EINVAL, errno.EPERM)
-_AGAIN = (errno.EAGAIN, errno.EBUSY)
 
 
 def run_hot_reset(host: Host, step: HotReset) -> StepResult:
@@ -40,34 +42,13 @@ def run_hot_reset(host: Host, step: HotReset) -> StepResult:
             number = error.errno or errno.EIO
         else:
             number = 0
-    name = step.address.short
-    if number in _NOT_OURS:
-        text = f"the kernel does not let isod reset {name} with its whole set"
-        raise RefusedError(Reason.reset_domain_shared, text, errno=number)
-    if number in _AGAIN:
-        text = f"{name} cannot be reset now: {os.strerror(number)}"
-        raise RefusedError(Reason.in_use, text, errno=number)
-    if number:
-        refusal = refused_by_kernel(f"the hot reset of {name} failed", number)
-    else:
-        dead = [
-            (address, why)
-            for address in hit
-            if (why := silence(host.tree.root, address)) is not None
-        ]
-        if not dead:
-            return StepResult()
-        devices = [str(address) for address, _ in dead]
-        refusal = RefusedError(Reason.kernel, dead[0][1], devices=devices)
-    if step.required:
-        raise refusal
-    return StepResult(warnings=(str(refusal),))
+    return judged(host.tree.root, step, hit, number)
 
 
 def _open_by_group(
     host: Host, step: HotReset, groups: Mapping[Address, GroupName], stack: contextlib.ExitStack
 ) -> tuple[int, tuple[Address, ...], list[int]]:
-    own = _group_of(groups, step.address)
+    own = group_of(groups, step.address)
     files = run_open_group(host, OpenGroup((own,), (step.address,))).files
     for file in files:
         stack.callback(os.close, file.descriptor)
@@ -75,7 +56,7 @@ def _open_by_group(
     device = files[2].descriptor
     hit = _hit(host, step, device)
     for address in hit:
-        group = _group_of(groups, address)
+        group = group_of(groups, address)
         if group not in opened:
             opened[group] = open_group_file(host, group)
             stack.callback(os.close, opened[group])
@@ -95,16 +76,14 @@ def _open_by_cdev(
         try:
             bind_iommufd(cdev.descriptor, iommufd.descriptor)
         except OSError as error:
-            number = error.errno or errno.EIO
-            what = f"{address.short} cannot be bound to an iommufd: {os.strerror(number)}"
-            raise RefusedError(Reason.held_outside, what, errno=number) from error
-        bound.add(_group_of(groups, address))
+            raise cannot_bind(address, error) from error
+        bound.add(group_of(groups, address))
         return cdev.descriptor
 
     device = bind(step.address)
     hit = _hit(host, step, device)
     for address in hit:
-        if _group_of(groups, address) not in bound:
+        if group_of(groups, address) not in bound:
             bind(address)
     return device, hit, []
 
@@ -113,21 +92,10 @@ def _hit(host: Host, step: HotReset, device: int) -> tuple[Address, ...]:
     try:
         info = hot_reset_info(device)
     except OSError as error:
-        number = error.errno or errno.EIO
-        if number == errno.ENODEV:
-            text = f"{step.address.short} has no hot reset"
-            raise RefusedError(Reason.unsupported, text, errno=number) from error
-        text = f"cannot ask what a reset of {step.address.short} hits"
-        raise refused_by_kernel(text, number) from error
+        raise cannot_ask(step, error) from error
     hit = tuple(Address.pci(dependent.device) for dependent in info.dependents)
     ours = {a for a, generation in step.members if host.tree.generation(a.name) == generation}
-    strangers = [address for address in hit if address not in ours]
-    if strangers:
-        raise RefusedError(
-            Reason.reset_domain_shared,
-            f"a reset of {step.address.short} would hit {strangers[0].short}, too",
-            devices=[str(address) for address in strangers],
-        )
+    check_strangers(step, hit, ours)
     return hit
 
 
@@ -137,14 +105,3 @@ def _groups(host: Host, step: HotReset) -> dict[Address, GroupName]:
         if host.tree.group_generation(group.number) == group.generation:
             found |= {Address.pci(name): group for name in host.tree.members(group.number)}
     return found
-
-
-def _group_of(groups: Mapping[Address, GroupName], address: Address) -> GroupName:
-    group = groups.get(address)
-    if group is None:
-        raise RefusedError(
-            Reason.reset_domain_shared,
-            f"{address.short} is in another group now",
-            devices=[str(address)],
-        )
-    return group

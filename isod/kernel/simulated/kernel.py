@@ -9,6 +9,7 @@ from pathlib import Path
 
 from isod.kernel.port import CgroupWatch, Pending, Watch
 from isod.kernel.process import end_process
+from isod.kernel.refusal import refused_by_kernel
 from isod.kernel.scan import scan_device, scan_group, scan_host
 from isod.model.address import Address
 from isod.model.critical import CriticalFacts
@@ -45,7 +46,6 @@ from .hot_reset import run_hot_reset
 from .nodes import why_busy
 from .opening import run_open_group, run_open_iommufd, run_probe
 from .pending import FinishedFence, WaitingFence
-from .refusal import refused_by_kernel
 from .steps import (
     run_bind,
     run_grant_nodes,

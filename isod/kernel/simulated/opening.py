@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from isod.kernel.refusal import gone, group_gone, held_outside, refused_by_kernel
 from isod.model.address import Address
 from isod.model.reason import Reason, RefusedError
 from isod.model.step import GroupName, OpenFile, OpenGroup, OpenIommufd, Probe, StepResult
@@ -18,15 +19,7 @@ from .group_calls import NOIOMMU, TYPE1V2, get_device_fd, get_status, set_contai
 from .host import Host
 from .nodes import open_container, take_cdev, take_group, take_iommufd, why_busy
 from .ownership import firmware_mappings, owner
-from .refusal import (
-    firmware_mapping,
-    gone,
-    group_gone,
-    held_outside,
-    no_isolated_msi,
-    not_viable,
-    refused_by_kernel,
-)
+from .refusal import firmware_mapping, no_isolated_msi, not_viable
 from .steps import check_group
 from .tree import names_in
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import isod
+from isod.kernel.refusal import refused_by_kernel
 from isod.model.step import StepResult
 
 from .host import Host
-from .refusal import refused_by_kernel
 
 
 class FinishedFence:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from isod.kernel.answering import silence
+from isod.kernel.refusal import gone, group_gone, refused_by_kernel
 from isod.model.address import Address
 from isod.model.reason import Reason, RefusedError
 from isod.model.step import (
@@ -27,7 +28,6 @@ from .host import Host
 from .limits import set_limit
 from .nodes import rights, set_rights
 from .pci import function_reset_works
-from .refusal import gone, group_gone, refused_by_kernel
 from .resets import log_reset
 
 

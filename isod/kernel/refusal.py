@@ -1,4 +1,4 @@
-"""How the kernel's errors become refusals."""
+"""How a kernel's errors become refusals, in the same words whichever kernel it is."""
 
 from __future__ import annotations
 
