@@ -13,15 +13,18 @@ refused by the kernel as long as one function of the set has another driver than
 A device on a vfio driver, or without a driver, carries neither route nor disk. The facts say so
 already: they are read after the request, and are not second-guessed here by an older snapshot.
 Only chipset functions and the boot display are in use without a driver.
+
+What the host needs may change between the decision and the act: a grant waits for other operations
+and takes one device after the other. So it is asked again right before each unbind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from isod.model.address import Address
 from isod.model.critical import CriticalFacts, CriticalUse, Kind
-from isod.model.host import Device, Group
+from isod.model.host import Device, Group, HostSnapshot
 from isod.model.reason import Reason, RefusedError
 from isod.model.terms import Terms
 
@@ -54,13 +57,30 @@ def check_guard(
     """Raises RefusedError ``host_critical``. Returns warnings: what ``critical_ok`` let pass.
 
     ``extras`` are what a reset set pulled in; what else is in ``groups`` a quirk has joined."""
+    touched = _touched(sets, requested, groups, terms, extras)
+    return _check(touched, facts, terms.critical_ok)
+
+
+def check_unbind(
+    snapshot: HostSnapshot, facts: CriticalFacts, address: Address, critical_ok: Collection[str]
+) -> None:
+    """As ``check_guard``, of one device that is about to lose its driver, and of what goes with
+    it; ``facts`` are from right before. Raises RefusedError ``host_critical``."""
+    device = snapshot.devices.get(address)
+    touched = {address: address.short}
+    if device is not None:
+        _add_fellows(snapshot, {address: device}, touched)
+    _check(touched, facts, critical_ok)
+
+
+def _check(touched: Touched, facts: CriticalFacts, critical_ok: Collection[str]) -> tuple[str, ...]:
     passed: list[str] = []
     refused: list[tuple[Address, str, tuple[CriticalUse, ...]]] = []
-    for address, sentence in _touched(sets, requested, groups, terms, extras).items():
+    for address, sentence in touched.items():
         uses = facts.uses_of(address)
         if not uses:
             continue
-        if str(address) in terms.critical_ok:
+        if str(address) in critical_ok:
             passed.append(f"{address.short} {_words(uses)}; critical_ok lets it pass")
         else:
             refused.append((address, sentence, uses))
@@ -109,13 +129,15 @@ def _touched(
             touched.setdefault(member.address, sentence)
             if not member.is_bridge or blocks_ownership(member):
                 losing[member.address] = member
-    _add_fellows(sets, losing, touched)
+    _add_fellows(sets.snapshot, losing, touched)
     if whole_set:
         _add_reset_sets(sets, requested, touched)
     return touched
 
 
-def _add_fellows(sets: ResetSets, losing: Mapping[Address, Device], touched: Touched) -> None:
+def _add_fellows(
+    snapshot: HostSnapshot, losing: Mapping[Address, Device], touched: Touched
+) -> None:
     """Virtual functions, and what hangs below: they go with the driver of their parent. That is
     a bridge, or a controller with a PCI domain of its own (Intel VMD)."""
     for device in losing.values():
@@ -124,7 +146,7 @@ def _add_fellows(sets: ResetSets, losing: Mapping[Address, Device], touched: Tou
                 function,
                 f"{device.address.short} has the virtual function {function.short}, which",
             )
-    for other in sets.snapshot.devices.values():
+    for other in snapshot.devices.values():
         above = next((bridge for bridge in other.bridges if bridge in losing), None)
         if above is not None:
             touched.setdefault(

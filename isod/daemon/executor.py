@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 from isod.core.domain import children_in_use
+from isod.core.guard import check_unbind
 from isod.kernel.port import Kernel
 from isod.model.address import Address
 from isod.model.effect import (
@@ -46,13 +47,15 @@ from isod.model.step import (
     Limit,
     OpenFile,
     Step,
+    Unbind,
     Use,
 )
 
 from .deliveries import Deliveries
+from .needs import Needs
 from .outcome import close_files
 from .peers import Peers
-from .stretch import Run, run_stretch, until_fence
+from .stretch import Run, run_stretch, stretch_from
 from .timers import Timers
 from .watcher import Watcher
 from .way_back import WayBack
@@ -77,6 +80,7 @@ class Executor:
         watcher: Watcher,
         deliveries: Deliveries,
         peers: Peers,
+        needs: Needs,
         nursery: trio.Nursery,
     ) -> None:
         self._kernel = kernel
@@ -84,6 +88,7 @@ class Executor:
         self._watcher = watcher
         self.deliveries = deliveries
         self._peers = peers
+        self._needs = needs
         self._nursery = nursery
         self._limiter = trio.CapacityLimiter(THREADS)
         self._under_way = 0
@@ -151,7 +156,7 @@ class Executor:
                 details = {"devices": [str(address) for address in busy]}
                 self._world.apply(PrepareFailed(lease.id, 0, Refusal(Reason.in_use, what, details)))
                 return
-        run = await self._run(effect.steps)
+        run = await self._run(effect.steps, lease.terms.critical_ok)
         if run.refusal is not None:
             self._world.apply(PrepareFailed(lease.id, run.begun, run.refusal))
             return
@@ -267,7 +272,7 @@ class Executor:
         """Run steps that open nothing, for whoever has no lease; what has failed."""
         return (await self._run(steps)).refusal
 
-    async def _run(self, steps: Sequence[Step]) -> Run:
+    async def _run(self, steps: Sequence[Step], critical_ok: Sequence[str] = ()) -> Run:
         """Run steps until one fails; then what they opened is closed. Looks at the devices they
         touched afterwards, so that the host's picture is current when the event arrives."""
         begun = 0
@@ -281,7 +286,12 @@ class Executor:
                         close_files(files)
                         return Run(begun, (), refusal=refusal)
                     continue
-                stretch = until_fence(steps, begun)
+                if isinstance(unbind := steps[begun], Unbind):
+                    refusal = await self._needed_by_now(unbind, critical_ok)
+                    if refusal is not None:
+                        close_files(files)
+                        return Run(begun, (), tuple(warnings), refusal)
+                stretch = stretch_from(steps, begun)
                 # One hop into a thread for all of them: a hop costs as much as a cheap step.
                 results, failure, seen, look = await trio.to_thread.run_sync(
                     partial(run_stretch, self._kernel, stretch, self._world.begin_look),
@@ -299,6 +309,17 @@ class Executor:
             close_files(files)
             raise
         return Run(begun, tuple(files), tuple(warnings))
+
+    async def _needed_by_now(self, step: Unbind, critical_ok: Sequence[str]) -> Refusal | None:
+        """What the host needs of a device, or of what goes with it, right before it is taken: since
+        the decision a disk may have been mounted, or a route set."""
+        await self._needs.look()
+        try:
+            check_unbind(self._world.snapshot, self._needs.facts, step.address, critical_ok)
+        except RefusedError as error:
+            refusal = error.refusal
+            return replace(refusal, details={"step": step.step, **refusal.details})
+        return None
 
     async def _bounded_fence(self, step: Fence) -> Refusal | None:
         """A fence on the way to fresh fds: what is still open is an answer, not waited for."""

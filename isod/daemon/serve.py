@@ -128,10 +128,10 @@ async def _run(
         async with trio.open_nursery() as nursery:
             cgroups = Cgroups(kernel, world, nursery)
             deliveries = Deliveries(world, cgroups, nursery)
-            executor = Executor(kernel, world, watcher, deliveries, peers, nursery)
+            needs = Needs(kernel, world, nursery)
+            executor = Executor(kernel, world, watcher, deliveries, peers, needs, nursery)
             world.carry_out = executor.carry_out
             admin = Admin(world, settings.policy, AdminRights(path_of(admins)), nursery)
-            needs = Needs(kernel, world, nursery)
             simulated = settings.simulate is not None
             surveys = Surveys(settings.survey, world)
             await surveys.look()

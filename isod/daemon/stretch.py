@@ -9,7 +9,7 @@ from isod.kernel.port import Kernel
 from isod.model.address import Address
 from isod.model.host import Device
 from isod.model.reason import Refusal, RefusedError
-from isod.model.step import Fence, OpenFile, Step, StepResult
+from isod.model.step import Fence, OpenFile, Step, StepResult, Unbind
 
 from .outcome import close_files
 
@@ -24,9 +24,11 @@ class Run:
     refusal: Refusal | None = None
 
 
-def until_fence(steps: Sequence[Step], begin: int) -> tuple[Step, ...]:
-    end = begin
-    while end < len(steps) and not isinstance(steps[end], Fence):
+def stretch_from(steps: Sequence[Step], begin: int) -> tuple[Step, ...]:
+    """The step and those that may follow it at once: up to a fence, which waits in a process of its
+    own, and up to an unbind, before which the host's needs are looked up."""
+    end = begin + 1
+    while end < len(steps) and not isinstance(steps[end], Fence | Unbind):
         end += 1
     return tuple(steps[begin:end])
 

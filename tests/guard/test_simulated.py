@@ -12,7 +12,7 @@ from rich.console import Console
 from isod.cli.screen.refusal import refusal_screen
 from isod.cli.screen.terminal import WIDTH
 from isod.client.blocking import Client
-from isod.kernel.simulated import critical
+from isod.kernel.simulated import critical, faults
 from isod.kernel.simulated.hosts import DEMO
 from isod.model.critical import Kind
 from tests.walk import policy
@@ -121,6 +121,28 @@ def test_who_waits_is_asked_again_when_it_is_its_turn(root: Path, stage: Stage) 
     answer, files = received
     assert not files
     assert answer["error"]["data"]["reason"] == "host_critical"
+
+
+def test_what_the_host_begins_to_need_in_the_middle_of_a_grant_is_not_unbound(
+    root: Path, stage: Stage
+) -> None:
+    """The plan stands, and its first device is being taken, when a route is set through the second
+    one: that one keeps its driver all along, and the first one goes back to its own."""
+    before = stage.picture()
+    with stage.line() as line:
+        with faults.hang(root, "bind", DISK):
+            line.call("lease.acquire", devices=[{"address": DISK}, {"address": NIC}])
+            stage.daemon.until(lambda: stage.picture()[DISK].driver is None, "nothing is begun")
+            critical.need(root, NIC, "default route", ROUTE)
+        received = line.receive()
+    assert received is not None
+    answer, files = received
+    assert not files
+    assert answer["error"]["message"] == f"04:01.0 {ROUTE}"
+    data = answer["error"]["data"]
+    assert (data["reason"], data["step"]) == ("host_critical", "unbind")
+    assert f"pci:{DISK}" in data["undone"]
+    assert stage.picture() == before
 
 
 class TestListed:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from isod.core.guard import check_guard
+from isod.core.guard import check_guard, check_unbind
 from isod.core.isolation import Isolation
 from isod.core.reset_set import ResetSets
 from isod.model.address import Address
@@ -213,3 +213,41 @@ def test_many_uses_are_told_in_a_line() -> None:
 def test_each_kind_says_what_to_do(kind: Kind, hint: str) -> None:
     known = CriticalFacts({at("04:01.0"): (CriticalUse(kind, "is needed"),)})
     assert str(refusal(BEHIND_BRIDGE, known, "04:01.0").hint).startswith(hint)
+
+
+# --- once more, right before a driver is taken ------------------------------------------------
+
+
+def unbind(known: CriticalFacts, wanted: str, *listed: str) -> None:
+    port = bridge("00:02.0", 1, "shpchp")
+    card = device("01:00.0", 12, "igb", bridges=(at("00:02.0"),), virtual_functions=(VF.address,))
+    snapshot = host(port, card, VF, device("02:00.0", 13, "nvme"))
+    check_unbind(snapshot, known, at(wanted), listed)
+
+
+VF = device("01:10.0", 20, "igbvf", bridges=(at("00:02.0"),), physical_function=at("01:00.0"))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "needed"),
+    [("02:00.0", "02:00.0"), ("01:00.0", "01:10.0"), ("00:02.0", "01:00.0")],
+    ids=["itself", "its virtual function", "what is below it"],
+)
+def test_a_driver_is_not_taken_if_what_goes_with_it_is_needed_by_now(
+    wanted: str, needed: str
+) -> None:
+    unbind(CriticalFacts(), wanted)
+    known = CriticalFacts({at(needed): (ROOT,)})
+    with pytest.raises(RefusedError, match="holds /") as caught:
+        unbind(known, wanted)
+    assert caught.value.refusal.reason is Reason.host_critical
+    unbind(known, wanted, str(at(needed)))
+
+
+def test_a_driver_is_not_taken_if_it_cannot_be_told() -> None:
+    with pytest.raises(RefusedError, match="may be needed"):
+        unbind(CriticalFacts(unread="looking it up took too long"), "02:00.0")
+
+
+def test_needs_of_others_keep_nobody_from_a_driver() -> None:
+    unbind(CriticalFacts({at("01:00.0"): (ROUTE,)}), "02:00.0")
