@@ -6,11 +6,13 @@ KERNEL ?= 7.2
 TOPOLOGY ?= standard
 PYTEST ?=
 RUNS ?= 1000000
+OPERATIONS ?= 1000000
+CLIENTS ?= 200
 
 export PYTHON
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast prediction differential lint mutations fuzz lab lab-tools lab-setup test-setup demo-setup install clean
+.PHONY: help demo test test-fast prediction differential lint mutations fuzz soak lab lab-tools lab-setup test-setup demo-setup install clean
 
 help:
 	@echo 'make demo       isod at work on a simulated host, in under a minute'
@@ -20,6 +22,7 @@ help:
 	@echo 'make prediction hot-reset answers against real kernels, not part of make test'
 	@echo 'make differential random sequences on a real and the simulated kernel, not part of make test'
 	@echo 'make fuzz       everything that reads what others wrote [RUNS=$(RUNS) for each target]'
+	@echo 'make soak       clients that borrow, die, stall and flood [OPERATIONS=$(OPERATIONS) CLIENTS=$(CLIENTS)]'
 	@echo 'make mutations  break each promise on purpose and see a test turn red'
 	@echo 'make install    isod, isoctl, units and the empty policy below $$DESTDIR/usr, as root'
 	@echo 'make clean      remove what was made in the checkout (the lab keeps its cache elsewhere)'
@@ -52,6 +55,9 @@ mutations: test-setup
 
 fuzz: test-setup
 	@$(BIN)/python -m tests.fuzz $(RUNS)
+
+soak: test-setup
+	@$(BIN)/python -m tests.soak $(OPERATIONS) $(CLIENTS)
 
 lab: lab-tools
 	@$(BIN)/python -m tests.lab.shell $(KERNEL) $(TOPOLOGY)

@@ -1,0 +1,24 @@
+"""A short soak with all tests; ``make soak`` is a long one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import SystemRandom
+
+import pytest
+
+from .soak import Soak
+
+OPERATIONS = 10_000
+CLIENTS = 50
+
+
+@pytest.mark.slow
+def test_a_crowd_leaves_nothing(record_property: Callable[[str, object], None]) -> None:
+    seed = SystemRandom().randrange(10**9)
+    print(f"ISOD_SEED={seed}")
+    soak = Soak(CLIENTS, seed)
+    soak.run(OPERATIONS, rests=3)
+    record_property("soak", dict(soak.totals))
+    for done in ("granted", "let go", "flood", "stall", "watch", "refused: group_busy"):
+        assert soak.totals[done], f"nobody has {done}"
