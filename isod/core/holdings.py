@@ -25,6 +25,7 @@ class Holdings:
         self._blocked: dict[str, bool] = {}
         self._quarantined = {entry.address: entry for entry in quarantined}
         self._operations = Operations()
+        self._now = 0.0
 
     @property
     def leases(self) -> Mapping[str, Lease]:

@@ -11,6 +11,9 @@ from dataclasses import replace
 
 from isod.model.address import Address
 from isod.model.lease import Lease, LeaseDevice, State
+from isod.model.step import Fence
+
+from .plan import plan_reopen
 
 
 def without(lease: Lease, address: Address, generation: int, *, group_gone: bool) -> Lease:
@@ -55,3 +58,14 @@ def held_outside(lease: Lease, address: Address, by: str | None) -> Lease:
 def joined(lease: Lease, device: LeaseDevice) -> Lease:
     """The lease with a device that came into one of its groups, on its way to be parked."""
     return replace(lease, state=State.joining, devices=(*lease.devices, device))
+
+
+def fenced(lease: Lease, begun: int) -> tuple[LeaseDevice, ...]:
+    """The lease's devices after fresh fds could not be opened, for which ``begun`` steps were
+    begun: a fence, which is an unbind, of one after the other."""
+    steps = plan_reopen(lease)[:begun]
+    addresses = {step.address for step in steps if isinstance(step, Fence)}
+    return tuple(
+        replace(device, fenced=True) if device.address in addresses else device
+        for device in lease.devices
+    )

@@ -3,6 +3,7 @@
     leased --DeviceJoined--> joining --Prepared--> leased      a device was added, and is parked
     any    --DeviceGone--> the same with fewer devices; draining when no requested one is left
     leased --HeldOutside, Stranger, Conflict, Settled--> leased, and it is told
+    leased --Deadline--> proving --> leased, or draining    a device is being taken: core.leaving
 
 ``core.reconcile`` finds out what there is to tell the ledger.
 """
@@ -37,8 +38,9 @@ from isod.model.event import (
 )
 from isod.model.lease import Lease, State
 from isod.model.quarantine import QuarantineEntry
+from isod.model.reason import Reason
 
-from . import host_change
+from . import host_change, leaving, revocation
 from .holdings import Holdings
 from .scrub import in_reach
 
@@ -68,11 +70,13 @@ class HostFacts(Holdings, ABC):
                 del self._groups[number]
         why = "its devices are gone"
         over = bool(lease.requested) and not left.requested
-        busy = lease.state in {State.preparing, State.reopening, State.joining}
+        busy = lease.state in {State.preparing, State.reopening, State.joining, State.proving}
         if over and busy:
             left = replace(left, ending=left.ending or why)
+        left, timer = leaving.timed(left, self._now)
         self._put(left)
-        told: Effects = (Remember(left), Freed(freed)) if freed else (Remember(left),)
+        told: Effects = (Remember(left), *timer)
+        told += (Freed(freed),) if freed else ()
         told += self._quarantine(_unscrubbed(lease, event))
         if left.devices != lease.devices:
             told += (Announce("lease.device_gone", left, event.address.short),)
@@ -80,10 +84,39 @@ class HostFacts(Holdings, ABC):
 
     def _held_outside(self, lease: Lease, event: HeldOutside) -> Effects:
         """It is reported, and not fought over: on the way back nothing of it is unbound."""
-        lease = self._put(host_change.held_outside(lease, event.address, event.by))
+        lease = host_change.held_outside(lease, event.address, event.by)
+        lease, timer = leaving.timed(lease, self._now)
+        self._put(lease)
         if event.by is None:
-            return (Remember(lease),)
+            return (Remember(lease), *timer)
+        goes = [one for one in leaving.waited_for(lease) if one.address == event.address]
         note = f"{event.address.short} is on {event.by}"
+        note = leaving.asked(lease, goes[0]) if goes else note
+        return (Remember(lease), *timer, Announce("lease.held_outside", lease, note))
+
+    def _prove(self, lease: Lease) -> Effects:
+        """The time to close what goes is over: was it closed?"""
+        steps = leaving.steps_to_prove(lease)
+        if not steps:
+            return ()
+        lease = self._put(replace(lease, state=State.proving))
+        return (Remember(lease), *self._operations.begin(Prepare(lease, steps)))
+
+    def _closed(self, lease: Lease, event: Prepared) -> Effects:
+        lease = self._put(replace(lease, state=State.leased, leaving=None))
+        discarded = (Discard(event.files),) if event.files else ()
+        return (*discarded, Remember(lease), *self._end_now(lease))
+
+    def _not_closed(self, lease: Lease, event: PrepareFailed) -> Effects:
+        """Nobody is ended but for a device that is known to be open."""
+        lease = self._put(replace(lease, state=State.leased))
+        if lease.ending is not None:
+            return self._end_now(lease)
+        is_open = event.refusal.reason is Reason.in_use
+        why = leaving.not_closed(lease)
+        if is_open and lease.terms.revoke.then == "kill":
+            return self._drain(revocation.overdue(lease, why, self._now), why)
+        note = why if is_open else event.refusal.message
         return (Remember(lease), Announce("lease.held_outside", lease, note))
 
     # --- devices that come ----------------------------------------------------------------------
@@ -175,4 +208,8 @@ TABLE: Mapping[tuple[State, type], Callable[[Any, Lease, Any], Effects]] = {
     (State.joining, PrepareFailed): HostFacts._not_joined,
     (State.joining, Ending): HostFacts._end_later,
     (State.joining, DeliveryFailed): HostFacts._end_later,
+    (State.proving, Prepared): HostFacts._closed,
+    (State.proving, PrepareFailed): HostFacts._not_closed,
+    (State.proving, Ending): HostFacts._end_later,
+    (State.proving, DeliveryFailed): HostFacts._end_later,
 }

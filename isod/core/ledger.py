@@ -12,6 +12,7 @@ Operations (Prepare, GiveBack) come out one at a time per reset domain, in order
                          Reopen  '-- reopening                                         (free)
 
 Revoke asks the owner of a leased one and starts its timer; Deadline drains it: ``core.revocation``.
+A device that is taken away starts the timer, too, and then *proving*: ``core.leaving``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from isod.model.effect import (
     Refuse,
     Remember,
     RunFences,
+    StartTimer,
     StopTimer,
     Unquarantine,
 )
@@ -62,7 +64,7 @@ from isod.model.lease import Lease, State
 from isod.model.quarantine import QuarantineEntry
 from isod.model.reason import Reason, Refusal
 
-from . import kept, memlock, revocation, scrub
+from . import host_change, kept, leaving, memlock, revocation, scrub
 from .host_change import merged
 from .host_facts import TABLE as HOST_FACTS
 from .host_facts import HostFacts
@@ -83,7 +85,6 @@ class Ledger(HostFacts):
         super().__init__(quarantined)
         self._refusals: dict[str, Refusal] = {}
         self._begun: dict[str, int] = {}
-        self._now = 0.0
         self.shelf = kept.Shelf(self._operations, self._groups.__contains__)
 
     # --- the table ------------------------------------------------------------------------------
@@ -135,8 +136,10 @@ class Ledger(HostFacts):
         the way back; that way is idempotent, so it does not matter how far it had come. Fresh fds
         that nobody got may be asked for again."""
         lease, timer = revocation.resumed(event.lease, self._now)
+        lease, time_left = leaving.resumed(lease, self._now)
+        timer += time_left
         self._put(lease)
-        if lease.state in {State.leased, State.reopening, State.joining} and event.held:
+        if lease.state.public == "leased" and event.held:
             lease = self._put(replace(lease, state=State.leased))
             return (Remember(lease), *timer)
         self._begun[lease.id] = len(lease.plan)
@@ -177,14 +180,15 @@ class Ledger(HostFacts):
         return (Remember(lease), *self._operations.begin(Prepare(lease, event.plan)))
 
     def _reopened(self, lease: Lease, event: Prepared) -> Effects:
-        lease = replace(lease, state=State.leased, devices=merged(lease, event.devices))
+        devices = tuple(replace(one, fenced=False) for one in merged(lease, event.devices))
+        lease = replace(lease, state=State.leased, devices=devices)
         if lease.ending is not None:
             return self._too_late(lease, event, lease.ending)
         self._put(lease)
         return (Remember(lease), Deliver(lease, event.files, again=True))
 
     def _reopen_failed(self, lease: Lease, event: PrepareFailed) -> Effects:
-        lease = replace(lease, state=State.leased)
+        lease = replace(lease, state=State.leased, devices=host_change.fenced(lease, event.begun))
         if lease.ending is not None:
             return (Refuse(lease, event.refusal), *self._drain(lease, lease.ending))
         self._put(lease)
@@ -214,11 +218,12 @@ class Ledger(HostFacts):
         return self._ask(lease, event)
 
     def _ask(self, lease: Lease, event: Revoke) -> Effects:
+        lease, stopped = leaving.forgotten(lease)
         lease, timer = revocation.ask(lease, event.why, self._now)
         if not timer:
             return ()
         self._put(lease)
-        return (Remember(lease), *timer, Announce("lease.revoking", lease, event.why))
+        return (Remember(lease), *stopped, *timer, Announce("lease.revoking", lease, event.why))
 
     def _revoke_draining(self, lease: Lease, event: Revoke) -> Effects:
         """It ends already, so nobody is asked any more; but the time may be cut short, and what
@@ -228,10 +233,14 @@ class Ledger(HostFacts):
         return self._go_on(revocation.again(lease))
 
     def _deadline(self, lease: Lease, event: Deadline) -> Effects:
+        if lease.revocation is None:
+            return self._prove(lease)
         lease = revocation.overdue(lease, None, self._now)
         return self._drain(lease, revocation.why(lease))
 
     def _deadline_reopening(self, lease: Lease, event: Deadline) -> Effects:
+        if lease.revocation is None:
+            return (StartTimer(lease, leaving.AGAIN_SECONDS),)
         lease = revocation.overdue(lease, None, self._now)
         self._put(replace(lease, ending=lease.ending or revocation.why(lease)))
         return ()
@@ -261,12 +270,14 @@ class Ledger(HostFacts):
         if lease.key is not None:
             self._keys.pop((lease.owner.uid, lease.key), None)
         lease = replace(lease, state=State.draining, ending=why, open=())
+        lease, stopped = leaving.forgotten(lease)
         lease, timer = revocation.draining(lease, self._now)
         self._put(lease)
         begun = self._begun.get(lease.id, len(lease.plan))
         steps = steps_to_drain(lease, begun, memlock.after(lease, self._leases.values()))
         return (
             Remember(lease),
+            *stopped,
             *timer,
             Announce("lease.draining", lease, why),
             Drain(lease, steps, devices_to_return(lease, begun)),
@@ -346,6 +357,8 @@ TABLE: Mapping[tuple[State, type], Callable[[Ledger, Lease, Any], Effects]] = {
     (State.reopening, DeliveryFailed): Ledger._ignore,
     (State.joining, Revoke): Ledger._revoke_reopening,
     (State.joining, Deadline): Ledger._deadline_reopening,
+    (State.proving, Revoke): Ledger._revoke_reopening,
+    (State.proving, Deadline): Ledger._deadline_reopening,
     (State.draining, InUse): Ledger._in_use,
     (State.draining, Idle): Ledger._idle,
     (State.draining, Ending): Ledger._ignore,

@@ -18,7 +18,7 @@ from isod.model.event import (
     Settled,
 )
 from isod.model.host import Device, HostSnapshot
-from isod.model.lease import Lease, LeaseDevice, State
+from isod.model.lease import NO_DRIVER, Lease, LeaseDevice, State
 
 from .isolation import Isolation
 from .ledger import Ledger
@@ -96,7 +96,9 @@ def _held_by(device: LeaseDevice, now: Device) -> str | None:
     left_alone = not device.touched and now.driver == device.former_driver
     if device.bridge or now.on_vfio or left_alone:
         return None
-    return now.driver if now.driver is not None else "no driver"
+    if device.fenced and now.driver is None:
+        return None
+    return now.driver if now.driver is not None else NO_DRIVER
 
 
 def _of_owners(isolation: Isolation, ledger: Ledger) -> Iterator[Event]:

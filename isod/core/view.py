@@ -217,6 +217,7 @@ def lease_info(lease: Lease, secret: str | None = None) -> LeaseInfo:
         anchor=lease.anchor,
         revocation=_revocation(lease),
         conflict=lease.conflict,
+        leaving=lease.leaving,
     )
 
 

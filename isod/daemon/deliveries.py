@@ -14,7 +14,7 @@ import trio
 
 from isod.model.effect import Deliver, Refuse
 from isod.model.event import DeliveryFailed
-from isod.model.lease import Lease, State
+from isod.model.lease import Lease
 from isod.model.reason import Reason, Refusal
 from isod.model.step import OpenFile
 
@@ -23,8 +23,6 @@ from .cgroups import Cgroups
 from .holds import Holds
 from .outcome import Delivery, Outcome, close_files
 from .world import World
-
-_ALIVE = frozenset({State.leased, State.reopening})
 
 
 class Deliveries:
@@ -61,7 +59,7 @@ class Deliveries:
     def recover(self, lease: Lease, kept: Sequence[int]) -> bool:
         """After a restart: go on with the lease's anchor, if it stands; False: it does not.
         ``kept`` are its holds that came back, owned here if it does."""
-        if lease.state not in _ALIVE or lease.ending is not None:
+        if lease.state.public != "leased" or lease.ending is not None:
             return False
         if lease.anchor == "hold":
             self._holds.adopt(lease.id, kept)

@@ -39,7 +39,7 @@ from isod.model.event import (
     Prepared,
     PrepareFailed,
 )
-from isod.model.lease import Lease, LeaseDevice
+from isod.model.lease import Lease, LeaseDevice, State
 from isod.model.reason import Reason, Refusal, RefusedError
 from isod.model.step import (
     Fence,
@@ -55,7 +55,7 @@ from .deliveries import Deliveries
 from .needs import Needs
 from .outcome import close_files
 from .peers import Peers
-from .stretch import Run, run_stretch, stretch_from
+from .stretch import Run, address_of, run_stretch, stretch_from
 from .timers import Timers
 from .watcher import Watcher
 from .way_back import WayBack
@@ -147,21 +147,36 @@ class Executor:
 
     async def _prepare(self, effect: Prepare) -> None:
         lease = effect.lease
-        if any(isinstance(step, Fence) for step in effect.steps):
+        if to_fence := _disturbed(effect):
             # A fence disturbs whoever uses the device, so the probes go first here, too.
-            busy = self._busy(lease.devices, await self._use(lease.devices, lease.groups))
-            busy += self._children(lease.devices)
+            numbers = {device.group for device in to_fence}
+            groups = [group for group in lease.groups if group.number in numbers]
+            busy = self._busy(to_fence, await self._use(to_fence, groups))
+            busy += self._children(to_fence)
             if busy:
                 what = f"{busy[0].short} is still open from what was handed over before"
                 details = {"devices": [str(address) for address in busy]}
                 self._world.apply(PrepareFailed(lease.id, 0, Refusal(Reason.in_use, what, details)))
                 return
-        run = await self._run(effect.steps, lease.terms.critical_ok)
+        steps = effect.steps
+        if lease.state is State.proving:
+            steps = await self._still_leaving(steps)
+        run = await self._run(steps, lease.terms.critical_ok)
         if run.refusal is not None:
             self._world.apply(PrepareFailed(lease.id, run.begun, run.refusal))
             return
         devices = self._named(lease)
         self._world.apply(Prepared(lease.id, run.files, devices, run.warnings))
+
+    async def _still_leaving(self, steps: Sequence[Step]) -> tuple[Step, ...]:
+        """The fences of devices that are on no driver still: one that is on vfio-pci again was
+        closed before, and may be in use anew."""
+
+        def look() -> tuple[Step, ...]:
+            found = ((step, self._kernel.look(address_of(step))) for step in steps)
+            return tuple(step for step, now in found if now is not None and now.driver is None)
+
+        return await trio.to_thread.run_sync(look, limiter=self._limiter)
 
     def _named(self, lease: Lease) -> tuple[LeaseDevice, ...]:
         """The lease's devices with the cdev names that binding gave them."""
@@ -327,3 +342,9 @@ class Executor:
             return await self._run_fence(step, None)
         what = f"{step.address.short} is still open from what was handed over before"
         return Refusal(Reason.in_use, what, {"devices": [str(step.address)]})
+
+
+def _disturbed(effect: Prepare) -> tuple[LeaseDevice, ...]:
+    """The devices that the steps fence, but for those that are being unbound anyway."""
+    fenced = {step.address for step in effect.steps if isinstance(step, Fence)}
+    return tuple(d for d in effect.lease.devices if d.address in fenced and not d.held_outside)

@@ -59,7 +59,7 @@ class Publisher:
             uid=lease.owner.uid,
             devices=tuple(device.address for device in lease.devices),
             open=lease.open,
-            deadline=None if lease.revocation is None else lease.revocation.deadline,
+            deadline=lease.leaving if lease.revocation is None else lease.revocation.deadline,
             note=note,
             reset=reset,
         )

@@ -16,6 +16,9 @@ from .terms import Anchor, Terms
 Why = Literal["requested", "sibling", "reset_set"]
 
 
+# What HeldOutside and LeaseDevice say of a device that an unbind or a removal has taken.
+NO_DRIVER = "no driver"
+
 PublicState = Literal["preparing", "leased", "draining", "scrubbing"]
 
 
@@ -26,14 +29,15 @@ class State(StrEnum):
     leased = "leased"
     reopening = "reopening"
     joining = "joining"
+    proving = "proving"
     draining = "draining"
     fencing = "fencing"
     scrubbing = "scrubbing"
 
     @property
     def public(self) -> PublicState:
-        """The word that clients see: reopening and joining are part of leased, fencing of
-        draining."""
+        """The word that clients see: reopening, joining and proving are part of leased, fencing
+        of draining."""
         return _PUBLIC[self]
 
 
@@ -43,6 +47,7 @@ _PUBLIC: Mapping[State, PublicState] = MappingProxyType(
         State.leased: "leased",
         State.reopening: "leased",
         State.joining: "leased",
+        State.proving: "leased",
         State.draining: "draining",
         State.fencing: "draining",
         State.scrubbing: "scrubbing",
@@ -60,6 +65,7 @@ class LeaseDevice:
     that is the lease's. ``bridge``: taken from a driver, never bound to vfio. ``rule``: what
     allowed a requested device, whose quota it counts against. ``pool``: out of which it was chosen.
     ``held_outside``: what somebody else has made of it, a driver's name or "no driver".
+    ``fenced``: isod itself has begun to unbind it, for fresh fds that could not be opened.
     """
 
     address: Address
@@ -76,6 +82,7 @@ class LeaseDevice:
     rule: str | None = None
     hot_reset: tuple[Address, ...] = ()
     held_outside: str | None = None
+    fenced: bool = False
     vendor: str = ""
     product: str = ""
     pool: str | None = None
@@ -125,7 +132,8 @@ class Lease:
     ``conflict``: why it shares its isolation group with another lease. ``strangers`` are devices,
     by address and generation, that came into its groups and must not be parked.
     ``former_limit`` is the RLIMIT_MEMLOCK (soft, hard) to go back to; None: none was raised.
-    ``waiting`` says what its scrub waits for, or waited for last.
+    ``waiting`` says what its scrub waits for, or waited for last. ``leaving``: the owner has until
+    then, in seconds since the epoch, to close devices that are being taken away.
     """
 
     id: str
@@ -150,6 +158,7 @@ class Lease:
     anchor: Anchor = "hold"
     cgroup: Cgroup | None = None
     conflict: str | None = None
+    leaving: float | None = None
     strangers: tuple[tuple[Address, int], ...] = ()
     warnings: tuple[str, ...] = ()
 

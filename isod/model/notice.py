@@ -88,10 +88,11 @@ class Notice(BaseModel):
     that this subscriber does not see. ``at`` is in seconds since the epoch.
 
     ``lease.*``: the ``lease``, its owner's ``uid``, its ``devices``, those that are known to be
-    ``open``, the ``deadline`` of one that is being taken back, and a ``note`` in words; ``reset``
-    is the new answer of lease.reset_changed (left out if it is too long for a packet: lease.get
-    has it). ``device.*``: ``device`` with its ``generation``, ``driver``, ``group`` and ``state``,
-    as in host.devices. ``policy.reloaded``: the number of the ``policy``.
+    ``open``, the ``deadline`` of one that is being taken back, or of which a device is, and a
+    ``note`` in words; ``reset`` is the new answer of lease.reset_changed (left out if it is too
+    long for a packet: lease.get has it). ``device.*``: ``device`` with its ``generation``,
+    ``driver``, ``group`` and ``state``, as in host.devices. ``policy.reloaded``: the number of the
+    ``policy``.
 
     ``gap`` is the last event of its subscription: what came after ``seq`` was not sent. ``lost``
     says that it cannot be had by subscribing again ``since`` that ``seq``.

@@ -197,7 +197,8 @@ class LeaseInfo(Result):
     that a draining lease still waits for; ``ending`` says why it ends, ``waiting`` what a scrubbing
     one waits for: something that is not of the lease and that its reset would hit. ``anchor`` is
     what it lives as long as. ``conflict`` says why it shares its isolation group with another
-    lease, since the policy's quirks have changed."""
+    lease, since the policy's quirks have changed. ``leaving``: devices that are held outside by "no
+    driver" are to be closed until then, in seconds since the epoch."""
 
     id: str
     state: LeaseState
@@ -214,6 +215,7 @@ class LeaseInfo(Result):
     anchor: Anchor = "hold"
     revocation: RevocationInfo | None = None
     conflict: str | None = None
+    leaving: float | None = None
 
 
 class FileRole(Result):

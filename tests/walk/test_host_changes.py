@@ -79,6 +79,69 @@ def test_a_requested_device_goes_once_its_owner_lets_go_and_the_lease_goes_on(
     stage.until_restored()
 
 
+def revoking(then: str) -> str:
+    return EVERYTHING + f'revoke = {{ ask = "1s", then = "{then}" }}\n'
+
+
+def taken_away(stage: Stage, client: Borrower) -> dict[str, Any]:
+    """A lease of two devices, of which one is unplugged while the client has both open."""
+    single, pair = stage.machine.device("single"), stage.machine.device("pair")
+    client.connect(stage)
+    lease = client.do("acquire", devices=[pair, single], hand_over="iommufd")
+    assert isinstance(lease, dict)
+    client.do("use", what="bind")
+    assert not outside.unplug(stage.machine.root, pair)
+    stage.daemon.wait_for("lease.held_outside", lease["id"], "no driver: close it within 1 s")
+    assert lease_of(client, lease)["leaving"] is not None
+    return lease
+
+
+def test_who_keeps_open_what_is_taken_away_is_ended_by_a_rule_that_kills(
+    raised: Raise, borrower: Start
+) -> None:
+    stage = raised(rules=revoking("kill"))
+    client = borrower()
+    lease = taken_away(stage, client)
+    stage.daemon.wait_for("lease.draining", lease["id"], "was not closed in time")
+    stage.daemon.wait_for("lease.ended_peer", lease["id"])
+    stage.daemon.wait_for("lease.ended", lease["id"])
+    outside.replug(stage.machine.root, stage.machine.device("pair"))
+    stage.until_restored()
+
+
+def test_by_another_rule_it_is_reported_and_the_lease_goes_on(
+    raised: Raise, borrower: Start
+) -> None:
+    stage = raised(rules=revoking("wait"))
+    client = borrower()
+    lease = taken_away(stage, client)
+    stage.daemon.wait_for("lease.held_outside", lease["id"], "was not closed in time")
+    assert lease_of(client, lease)["state"] == "leased"
+    client.do("close")
+    stage.daemon.wait_for("lease.ended", lease["id"])
+    outside.replug(stage.machine.root, stage.machine.device("pair"))
+    stage.until_restored()
+
+
+def test_what_was_unbound_by_hand_and_is_closed_costs_nobody_the_rest(
+    raised: Raise, borrower: Start
+) -> None:
+    """Its driver is gone, but the unbind has returned: the client had closed it before."""
+    stage = raised(rules=revoking("kill"))
+    single, pair = stage.machine.device("single"), stage.machine.device("pair")
+    client = borrower()
+    client.connect(stage)
+    lease = client.do("acquire", devices=[pair, single], hand_over="iommufd")
+    client.do("take", role="device", which=pair)
+    client.do("close_taken")
+    assert outside.unbind_driver(stage.machine.root, pair)
+    stage.daemon.wait_for("lease.held_outside", lease["id"], "close it within 1 s, or be ended")
+    stage.daemon.until(lambda: lease_of(client, lease)["leaving"] is None, "not proven closed")
+    assert lease_of(client, lease)["state"] == "leased"
+    client.do("close")
+    stage.until_restored()
+
+
 def test_a_lease_ends_with_its_last_requested_device(raised: Raise, borrower: Start) -> None:
     stage = raised()
     single = stage.machine.device("single")

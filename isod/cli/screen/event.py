@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 from rich.text import Text
 
 from isod.model.notice import KINDS, Notice
 
 from .terminal import escape
-from .words import comma_list, short_list
+from .words import clock, comma_list, short_list
 
 # Of these kinds the devices are worth a word; of the others they are known from before.
 _WITH_DEVICES = frozenset({"lease.granted", "lease.ended"})
@@ -17,17 +15,13 @@ _WITH_DEVICES = frozenset({"lease.granted", "lease.ended"})
 
 def event_line(event: Notice, *, whose: bool = False) -> Text:
     """``14:03:22  lease L7 granted: 01:00.0, 01:00.1``; ``whose`` adds the user."""
-    at = "--:--:--" if event.at is None else _time(event.at)
+    at = "--:--:--" if event.at is None else clock(event.at)
     line = Text(f"{at}  {escape(_words(event))}", no_wrap=True, overflow="ignore")
     if event.kind == "lease.revoking" and event.deadline is not None:
-        line.append(f", until {_time(event.deadline)}")
+        line.append(f", until {clock(event.deadline)}")
     if whose and event.uid is not None:
         line.append(f"  (uid {event.uid})", style="dim")
     return line
-
-
-def _time(at: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(at))
 
 
 def _words(event: Notice) -> str:

@@ -13,7 +13,7 @@ from isod.cli.handed import HandedFiles
 from isod.model.reply import LeasedDevice, LeaseInfo
 
 from .terminal import escape
-from .words import age, comma_list, short_list
+from .words import age, clock, comma_list, short_list
 
 _WHY = {"sibling": "comes along: it shares the group", "reset_set": "comes along: shared reset"}
 
@@ -49,6 +49,15 @@ def _devices(lease: LeaseInfo) -> str:
     parked = [device.address for device in lease.devices if device.parked]
     if parked:
         text += f" (parked: {comma_list(parked)})"
+    for device in lease.devices:
+        if device.held_outside is not None:
+            text += f"; {device.address.short} is on {device.held_outside}"
+    if lease.leaving is not None:
+        text += f", to be closed until {clock(lease.leaving)}"
+    if lease.revocation is not None and lease.state == "leased":
+        text += f"; asked to let go until {clock(lease.revocation.deadline)}"
+    if lease.conflict is not None:
+        text += f"; {lease.conflict}"
     if lease.open:
         text += f"; still open: {short_list(lease.open)}"
     if lease.waiting is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from isod.model.address import Address
@@ -19,6 +20,11 @@ def age(since: float, now: float) -> str:
         if seconds >= size:
             return f"{seconds // size}{letter}"
     return f"{seconds}s"
+
+
+def clock(at: float) -> str:
+    """A moment of today: ``14:03:22``."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
 
 
 def holder_words(holder: Holder | None, now: float) -> str:

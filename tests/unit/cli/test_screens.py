@@ -13,6 +13,7 @@ from isod.cli.screen.lease import acquired_screen, leases_screen, released_scree
 from isod.cli.screen.quarantine import quarantine_screen
 from isod.cli.screen.refusal import refusal_screen
 from isod.cli.screen.terminal import render
+from isod.cli.screen.words import clock
 from isod.model.reason import Reason
 from isod.model.reply import Quarantines
 
@@ -58,6 +59,21 @@ def test_leases_tell_what_a_scrub_waits_for() -> None:
     text = render(leases_screen([lease(state="scrubbing", waiting="02:00.0 is leased")], NOW))
     assert "waits:" in text
     assert "is leased" in text
+
+
+def test_leases_tell_what_is_taken_from_them_and_until_when_it_is_to_be_closed() -> None:
+    requested, parked = lease().devices
+    devices = (requested.model_copy(update={"held_outside": "no driver"}), parked)
+    taken = lease().model_copy(update={"devices": devices, "leaving": NOW})
+    text = render(leases_screen([taken], NOW))
+    assert f"01:00.0 is on no driver, to be closed until {clock(NOW)}" in " ".join(text.split())
+
+
+def test_leases_tell_that_their_owner_is_asked_to_let_go_and_why_they_are_in_conflict() -> None:
+    revocation = {"deadline": NOW, "then": "wait", "why": None, "overdue": False, "peer": None}
+    joined = "groups 1 and 2 are not isolated from each other"
+    text = render(leases_screen([lease(revocation=revocation, conflict=joined)], NOW))
+    assert f"asked to let go until {clock(NOW)}; {joined}" in " ".join(text.split())
 
 
 def test_quarantine_tells_what_is_there_now() -> None:

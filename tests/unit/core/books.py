@@ -69,6 +69,7 @@ from . import scrubbing
 from .scrubbing import FAILED
 
 GONE = Refusal(Reason.gone, "another device, or none", {})
+IN_USE = Refusal(Reason.in_use, "open still", {})
 HELD = Refusal(Reason.held_outside, "held by another program", {})
 BEFORE = 8
 PLUGGED = 100000  # generations of what was plugged in
@@ -247,7 +248,7 @@ class Shell:
     def _check_unclean(self, lease: Lease, failed: Step | None) -> None:
         """What a rule wants scrubbed and could not be is given to nobody."""
         if isinstance(failed, Reset | HotReset) and failed.required:
-            there = {device.address for device in lease.devices if self._is_same(device)}
+            there = {device.address for device in lease.devices if self.is_there(device)}
             left = (scrubbing.of_which(lease, failed) & there) - self.ledger.quarantined.keys()
             assert not left, f"{left} not scrubbed and given out again"
 
@@ -284,7 +285,7 @@ class Shell:
         if isinstance(step, Probe) and step.group.number in self.foreign:
             return HELD
         if isinstance(step, Fence) and self.is_held(step.address):
-            return FAILED
+            return IN_USE
         return None
 
     def _opens(self, step: OpenIommufd, lease: Lease) -> bool:
@@ -314,7 +315,7 @@ class Shell:
             strangers = {d.address for d in effect.devices} - self.touched[lease.id]
             assert not strangers, f"a roll-back is after {strangers}, which no step touched"
         seen = [held for name, held in self.holders.items() if name not in self.unseen]
-        there = [device for device in effect.devices if self._is_same(device)]
+        there = [device for device in effect.devices if self.is_there(device)]
         busy = [d.address for d in there if any(d.address in held for held in seen)]
         busy += [d.address for d in there if d.group in self.foreign]
         if busy:
@@ -389,6 +390,11 @@ class Shell:
             self.drivers[address] = "admins"
         self.told = False
 
+    def pull(self, address: Address) -> None:
+        """An administrator unbinds a leased device, which waits for its client; or binds it."""
+        self.drivers[address] = "vfio-pci" if self.drivers[address] is None else None
+        self.told = False
+
     def reconcile(self, judge: Callable[[Newcomer], Event]) -> None:
         """The ledger is told what differs. Asked again, there is nothing more to say."""
         isolation = Isolation(self.picture(), self.policy)
@@ -437,7 +443,7 @@ class Shell:
             case _:
                 pass
 
-    def _is_same(self, device: LeaseDevice) -> bool:
+    def is_there(self, device: LeaseDevice) -> bool:
         """Whether it has not gone; another one may be at its address."""
         now = self.host.devices.get(device.address)
         return now is not None and now.generation == device.generation
@@ -530,7 +536,7 @@ class Shell:
         busy: set[Address] = set()
         for effect in self.todo:
             if isinstance(effect, Prepare | GiveBack):
-                there = [d for d in effect.lease.devices if self._is_same(d)]
+                there = [d for d in effect.lease.devices if self.is_there(d)]
                 fate = {self.fates[device.address] for device in there}
                 assert busy.isdisjoint(fate), f"{effect.lease.id} meets another operation"
                 busy |= fate

@@ -86,6 +86,25 @@ class Outside:
         if wanted:
             shell.take(self._dice.choice(wanted))
 
+    def pull(self) -> None:
+        """A requested device is taken from vfio under its lease, mostly until its time is over; or
+        one that was and that nobody has open is bound again."""
+        shell = self._shell
+        wanted = [
+            device.address
+            for lease in shell.ledger.leases.values()
+            if lease.state is State.leased
+            for device in lease.devices
+            if device.why == "requested" and shell.is_there(device)
+            if shell.drivers[device.address] == "vfio-pci"
+            or (shell.drivers[device.address] is None and not shell.is_held(device.address))
+        ]
+        if wanted:
+            shell.pull(self._dice.choice(wanted))
+            self.reconcile()
+            if self._dice.random() < 0.7:
+                shell.wait(40.0)
+
     def policy(self) -> None:
         """Another policy is loaded, with other quirks: the former ones, or one that joins what
         two leases may have."""

@@ -78,6 +78,7 @@ class History:
             *(self.outside.policy,) * 2,
             self.outside.reconcile,
             *(self.outside.exchange,) * 3,
+            *(self.outside.pull,) * 2,
         )
         for _ in range(LIFE):
             act = self.kill if self.dice.random() < 0.01 else self.dice.choice(acts)
@@ -134,9 +135,9 @@ class History:
             self.shell.carry_out(place, fail_at, unseen=unseen)
 
     def _is_slow(self, effect: Effect | Late) -> bool:
-        """What much may come in between of: what is told late, and a device that joins."""
+        """What much may come in between of: what is told late, a device that joins or leaves."""
         if isinstance(effect, Prepare):
-            return effect.lease.state is State.joining
+            return effect.lease.state in {State.joining, State.proving}
         return isinstance(effect, EndPeer | Late)
 
     def _any_lease(self) -> str | None:
