@@ -1,10 +1,12 @@
 """Who is at the other end of a connection: everything the kernel says about it, once, at accept.
 
-Whatever cannot be looked up stays None or empty and matches no rule.
+A peer whose credentials cannot be had is not served. Where it runs may be unknown: then that is
+None, which no rule that allows matches, and every rule that denies.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -15,6 +17,8 @@ from pathlib import Path
 
 from isod.model.lease import Owner
 from isod.model.peer import Peer
+
+from .socket_option import socket_option
 
 # include/uapi/asm-generic/socket.h; Python 3.11 has no names for these.
 SO_PEERSEC = 31
@@ -78,7 +82,8 @@ class Identity:
 
 
 def identify(connection: socket.socket, *, admin: bool = False) -> Identity:
-    """Look up a fresh connection's peer. Raises OSError when even the credentials are not had."""
+    """Look up a fresh connection's peer. Raises OSError when its credentials are not to be had:
+    ids, groups, security label."""
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, gid = _UCRED.unpack(raw)
     pidfd = _pidfd(connection)
@@ -126,18 +131,22 @@ def _pidfd(connection: socket.socket) -> int:
 
 
 def _groups(connection: socket.socket) -> frozenset[int]:
-    """Supplementary groups as they were at connect (SO_PEERGROUPS, 4.13)."""
-    with suppress(OSError):
-        raw = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 4 * _GROUPS_MAX)
-        return frozenset(struct.unpack(f"{len(raw) // 4}I", raw))
-    return frozenset()
+    """Supplementary groups as they were at connect (SO_PEERGROUPS, 4.13). Raises OSError: without
+    them a rule that denies a group would let its members pass."""
+    raw = socket_option(connection.fileno(), SO_PEERGROUPS, 4 * _GROUPS_MAX)
+    return frozenset(struct.unpack(f"{len(raw) // 4}I", raw))
 
 
 def _label(connection: socket.socket) -> str | None:
-    with suppress(OSError, UnicodeDecodeError):
-        raw = connection.getsockopt(socket.SOL_SOCKET, SO_PEERSEC, 4096)
-        return raw.rstrip(b"\0").decode() or None
-    return None
+    """The security label as it was at connect; None where no security module gives any. Raises
+    OSError when there is one that cannot be had."""
+    try:
+        raw = socket_option(connection.fileno(), SO_PEERSEC, 4096)
+    except OSError as error:
+        if error.errno == errno.ENOPROTOOPT:  # net/core/sock.c: no module has an answer
+            return None
+        raise
+    return raw.rstrip(b"\0").decode(errors="backslashreplace") or None
 
 
 def _cgroup(pid: int) -> str | None:
