@@ -29,7 +29,14 @@ def _covers_who(earlier: Rule, rule: Rule) -> bool:
         return True
     if rule.who is None:
         return False
-    return all(any(_who_within(part, wider) for wider in earlier.who) for part in rule.who)
+    # A deny is also for peers of whom it is not known where they run; an allow is not.
+    wider = [who for who in earlier.who if rule.allow or not earlier.allow or not _is_placed(who)]
+    return all(any(_who_within(part, one) for one in wider) for part in rule.who)
+
+
+def _is_placed(who: Who) -> bool:
+    """Whether a table asks where a peer runs."""
+    return any(key is not None for key in (who.units, who.user_units, who.cgroups))
 
 
 def _who_within(part: Who, wider: Who) -> bool:

@@ -11,20 +11,25 @@ from isod.model.policy import Policy, Ranges, Rule, Who
 from isod.model.terms import What
 
 
-def matches_who(who: Who, peer: Peer) -> bool:
+def matches_who(who: Who, peer: Peer, *, denies: bool = False) -> bool:
     """All keys that the table has must match; of a key's values one.
 
-    What the kernel did not tell about the peer is None and matches nothing.
+    Where a peer runs may be unknown: its process was gone before it could be looked up, or the
+    kernel cannot name it safely. That matches no rule that allows, and every rule that denies:
+    otherwise whoever passes its connection on and ends would slip through the latter.
     """
+    unknown = denies and peer.cgroup is None
     if who.uids is not None and not _in(who.uids, peer.uid):
         return False
     if who.gids is not None and not any(_in(who.gids, g) for g in (peer.gid, *peer.groups)):
         return False
-    if who.units is not None and peer.unit not in who.units:
-        return False
-    if who.user_units is not None and peer.user_unit not in who.user_units:
-        return False
-    if who.cgroups is not None and not _like(who.cgroups, (peer.cgroup or "").lstrip("/")):
+    if not (unknown and peer.unit is None):
+        if who.units is not None and peer.unit not in who.units:
+            return False
+        if who.user_units is not None and peer.user_unit not in who.user_units:
+            return False
+    cgroup = (peer.cgroup or "").lstrip("/")
+    if who.cgroups is not None and not unknown and not _like(who.cgroups, cgroup):
         return False
     return who.labels is None or _like(who.labels, peer.label or "")
 
@@ -59,7 +64,9 @@ def in_pool(policy: Policy, name: str, device: Device) -> bool:
 
 
 def rule_matches_peer(rule: Rule, peer: Peer) -> bool:
-    return rule.who is None or any(matches_who(who, peer) for who in rule.who)
+    return rule.who is None or any(
+        matches_who(who, peer, denies=not rule.allow) for who in rule.who
+    )
 
 
 def first_match(policy: Policy, peer: Peer, device: Device) -> Rule | None:

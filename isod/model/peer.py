@@ -20,8 +20,9 @@ class Peer:
 
     ``pid`` alone names nobody: it may be reused as soon as the process is gone. Whoever acts on it
     holds the pidfd of the connection and finds it alive after reading. ``verified`` says that a
-    pidfd of this very peer exists; without it rules on units, cgroups, ending and limits do not
-    match (``SO_PEERPIDFD``, Linux 6.5). ``cgroup`` is the v2 path without the mount point.
+    pidfd of this very peer exists; without it units and cgroup are unknown, and it is neither
+    ended nor are its limits raised (``SO_PEERPIDFD``, Linux 6.5). ``cgroup`` is the v2 path without
+    the mount point; None: it is not known where the peer runs, so neither in which units.
     """
 
     uid: int

@@ -180,7 +180,7 @@ def _peer(file: Cases, who: PeerTable, place: str) -> Peer:
         pid=1,
         verified=True,
         label=who.label,
-        cgroup=who.cgroup,
+        cgroup=who.cgroup or "/",  # known, and none that a rule names
         unit=who.unit,
         user_unit=who.user_unit,
     )

@@ -36,8 +36,9 @@ HOST = host(
 
 
 def peer(name: str, **more: Any) -> Peer:
-    """A user by name, in no group unless ``groups`` says."""
+    """A user by name, in no group unless ``groups`` says, and in no unit's cgroup."""
     groups = frozenset(NAMES[one] for one in more.pop("groups", ()))
+    more.setdefault("cgroup", "/")
     return Peer(NAMES[name], 65534, groups, 1, verified=True, **more)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from isod.policy.check import check
 
-from .asking import ALICE, faults, peer, rule, says, trial
+from .asking import ALICE, BOB, faults, peer, rule, says, trial
 
 UNIT = '[{ unit = ["fwd.service"] }]'
 
@@ -41,6 +41,22 @@ def test_a_users_unit_needs_the_user() -> None:
 )
 def test_what_is_not_known_of_a_peer_matches_nothing(who: str) -> None:
     assert says(trial(rule("x", who=who)), ALICE, "01:00.0") == "refused: denied"
+
+
+@pytest.mark.parametrize("key", ["unit", "cgroup"])
+def test_where_it_is_not_known_where_a_peer_runs_denies_hold(key: str) -> None:
+    """It may be just the one that is meant."""
+    deny = rule("no", "deny", who=f'[{{ {key} = ["evil.service"] }}]')
+    rules = trial(deny, rule("yes"))
+    assert says(rules, ALICE, "01:00.0") == "allowed by yes"
+    assert says(rules, replace(ALICE, cgroup=None), "01:00.0") == "refused: denied"
+
+
+def test_of_a_deny_the_other_keys_have_to_match_all_the_same() -> None:
+    deny = rule("no", "deny", who='[{ unit = ["evil.service"], user = ["bob"] }]')
+    rules = trial(deny, rule("yes"))
+    assert says(rules, replace(ALICE, cgroup=None), "01:00.0") == "allowed by yes"
+    assert says(rules, replace(BOB, cgroup=None), "01:00.0") == "refused: denied"
 
 
 def test_cgroups_and_labels_are_patterns_over_the_whole() -> None:
