@@ -10,6 +10,7 @@ from typing import Any
 from isod.model.address import Address
 
 IDENTIFIER = "isod"
+ROOT = 0
 _PREFIX = "ISOD_"
 
 
@@ -54,11 +55,12 @@ class Wanted:
 
 
 def records(entries: Iterable[Mapping[str, Any]], wanted: Wanted) -> Iterator[Record]:
-    """The records among a journal's entries, in their order. What others wrote under our
-    identifier has no kind and is left out."""
+    """The records among a journal's entries, in their order. Anybody may write under our
+    identifier, and with our fields; who did is the journal's own word (systemd.journal-fields(7):
+    names that begin with an underscore cannot be chosen), and isod is root."""
     for entry in entries:
         kind = entry.get("ISOD_KIND")
-        if not isinstance(kind, str):
+        if not isinstance(kind, str) or entry.get("_UID") not in (ROOT, str(ROOT)):
             continue
         record = Record(
             at=entry["__REALTIME_TIMESTAMP"],

@@ -18,7 +18,8 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
 def entry(kind: str, message: str = "", **fields: str) -> dict[str, object]:
     ours = {f"ISOD_{name.upper()}": value for name, value in fields.items()}
-    return {"__REALTIME_TIMESTAMP": NOON, "MESSAGE": message, "ISOD_KIND": kind, **ours}
+    written = {"__REALTIME_TIMESTAMP": NOON, "_UID": 0}
+    return {**written, "MESSAGE": message, "ISOD_KIND": kind, **ours}
 
 
 JOURNAL = [
