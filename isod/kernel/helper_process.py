@@ -37,13 +37,27 @@ def open_attribute(
     place = os.path.realpath(os.path.join(sysfs, parent), strict=True)  # noqa: PTH118
     if not place.startswith(sysfs + "/"):
         raise PermissionError(errno.EPERM, "not below sysfs", path)
-    directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    directory = open_directory(sysfs, place.removeprefix(sysfs + "/"))
     try:
         if inode and os.fstat(directory).st_ino != inode:
             raise OSError(errno.ESTALE, "another device", path)
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     finally:
         os.close(directory)
+
+
+def open_directory(sysfs: str, path: str) -> int:
+    """Open a directory below SYSFS, name by name: none of them is a link, not even one that has
+    come between looking and opening. Raises OSError."""
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    directory = os.open(sysfs, os.O_RDONLY | flags)
+    for name in path.split("/"):
+        try:
+            inner = os.open(name, os.O_RDONLY | flags, dir_fd=directory)
+        finally:
+            os.close(directory)
+        directory = inner
+    return directory
 
 
 def write(sysfs: str, path: str, text: bytes, inode: int) -> int:
