@@ -89,20 +89,6 @@ def test_killed_before_the_fds_left(raised: Raise, borrower: Start) -> None:
         os.close(write)
 
 
-def test_what_nobody_knows_is_not_believed(raised: Raise) -> None:
-    """A file under a hold's name, and a name that is no hold's."""
-    stage = raised(managed=True)
-    assert stage.manager is not None
-    with open(os.devnull) as null:
-        stage.manager.keep("hold-L1", null.fileno())
-        stage.manager.keep("device", null.fileno())
-    stage.stop()
-    stage.start()
-    for name in ("hold-L1", "device"):
-        stage.daemon.wait_for(f"the service manager kept {name}")
-        stage.manager.wait_for(f"FDSTOREREMOVE=1\nFDNAME={name}", PATIENCE)
-
-
 def test_a_stop_finishes_what_is_under_way(raised: Raise, borrower: Start) -> None:
     stage = raised(managed=True)
     assert stage.manager is not None

@@ -11,7 +11,6 @@ from isod.kernel.simulated import calls, faults, outside
 from isod.model.reason import Reason
 from isod.wire.packet import close_all
 
-from .borrowers import where
 from .conftest import Raise, Start
 from .stage import Stage
 
@@ -30,42 +29,6 @@ def restarted(stage: Stage) -> float:
     started = monotonic()
     print(f"stopped in {stopped - began:.2f} s, started in {started - stopped:.2f} s")
     return started - began - (stage.first_start if stage.machine.kind == "linux" else 0)
-
-
-def test_unbound_cdev_is_kept_past_its_lease(raised: Raise, borrower: Start) -> None:
-    """The group drains until it closes, over a restart, and nobody else gets it."""
-    stage = raised()
-    keeper, thief = borrower(), borrower()
-    keeper.connect(stage)
-    single = stage.machine.device("single")
-    lease = keeper.do("acquire", devices=[single], hand_over="iommufd")
-    keeper.do("take", role="device", which=single)
-    keeper.do("take", role="iommufd")
-    keeper.do("release")
-    stage.daemon.wait_for("lease.in_use", lease["id"])
-    thief.connect(stage)
-    for hand_over in ("iommufd", "group", "nodes"):
-        with pytest.raises(Refused) as refused:
-            thief.do("acquire", devices=[single], hand_over=hand_over)
-        assert refused.value.reason is Reason.group_busy
-    assert stage.group_state(single) == "draining"
-
-    other = stage.machine.device("pair")
-    thief.do("acquire", devices=[other], name="other")
-    assert restarted(stage) < STOP_AND_START_SECONDS
-
-    assert stage.group_state(single) == "draining"
-    thief.do("connect", **where(stage))
-    with pytest.raises(Refused) as refused:
-        thief.do("acquire", devices=[single])
-    assert refused.value.reason is Reason.group_busy
-    # It was unbound before the restart: the stale file is of no use to anybody any more.
-    with pytest.raises(OSError, match="in the client"):
-        keeper.do("use", what="bind_taken")
-    keeper.do("close_taken")
-    thief.do("close", name="other")
-    stage.until_restored()
-    assert thief.do("acquire", devices=[single])["state"] == "leased"
 
 
 def test_a_client_that_lives_through_a_restart(raised: Raise, borrower: Start) -> None:

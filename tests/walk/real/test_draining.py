@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.walk.test_restart import test_unbound_cdev_is_kept_past_its_lease
+from tests.threats.test_devices import test_unbound_cdev_is_kept_past_its_lease
 
 __all__ = ["test_unbound_cdev_is_kept_past_its_lease"]
 

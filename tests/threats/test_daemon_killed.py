@@ -13,12 +13,11 @@ import pytest
 
 from isod.client.errors import ClientError
 from isod.kernel.simulated import faults
-
-from .borrowers import Borrower, Borrowers
-from .conftest import Raise
-from .moments import SEED
-from .scripts import scripts
-from .stage import Stage
+from tests.walk.borrowers import Borrower, Borrowers
+from tests.walk.conftest import Raise
+from tests.walk.moments import SEED
+from tests.walk.scripts import scripts
+from tests.walk.stage import Stage
 
 pytestmark = pytest.mark.slow  # starts and ends many daemons
 
@@ -35,7 +34,7 @@ BACK = ["fence", "reset", "restore"]
 ROUNDS = 10
 
 
-def test_killed_in_every_step(raised: Raise, borrowers: Borrowers) -> None:
+def test_daemon_is_killed_at_any_moment(raised: Raise, borrowers: Borrowers) -> None:
     """Before each step has run, on the way there and on the way back, the client living on."""
     stage = raised()
     pair, sibling = stage.machine.device("pair"), stage.machine.device("sibling")
@@ -63,7 +62,9 @@ def test_killed_in_every_step(raised: Raise, borrowers: Borrowers) -> None:
             stage.until_restored()
 
 
-def test_killed_while_clients_come_and_go(raised: Raise, borrowers: Borrowers) -> None:
+def test_daemon_is_killed_at_any_moment_while_clients_come_and_go(
+    raised: Raise, borrowers: Borrowers
+) -> None:
     """Afterwards those who still have something are left alone,
     and nobody else is given it."""
     stage = raised()

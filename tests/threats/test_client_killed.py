@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import pytest
 
-from .borrowers import Borrowers
-from .conftest import Start
-from .moments import drawn
-from .scripts import scripts
-from .stage import Stage
+from tests.walk.borrowers import Borrowers
+from tests.walk.conftest import Start
+from tests.walk.moments import drawn
+from tests.walk.scripts import scripts
+from tests.walk.stage import Stage
 
 pytestmark = pytest.mark.slow  # starts and ends many daemons
 
@@ -22,7 +22,7 @@ ASKED = 10
 
 
 @pytest.mark.parametrize("name", ["iommufd", "reopened", "group", "nodes"])
-def test_at_a_line_of_its_program(stage: Stage, borrowers: Borrowers, name: str) -> None:
+def test_client_is_killed_at_any_moment(stage: Stage, borrowers: Borrowers, name: str) -> None:
     script = scripts(stage)[name]
     with borrowers.start() as whole:
         lines = whole.perform(script)
@@ -37,7 +37,9 @@ def test_at_a_line_of_its_program(stage: Stage, borrowers: Borrowers, name: str)
 
 
 @pytest.mark.parametrize("hand_over", ["iommufd", "group"])
-def test_with_an_unread_reply(stage: Stage, borrowers: Borrowers, hand_over: str) -> None:
+def test_client_is_killed_at_any_moment_with_an_unread_reply(
+    stage: Stage, borrowers: Borrowers, hand_over: str
+) -> None:
     pair = stage.machine.device("pair")
     for _ in range(ASKED):
         with borrowers.start() as client:
@@ -49,7 +51,9 @@ def test_with_an_unread_reply(stage: Stage, borrowers: Borrowers, hand_over: str
         stage.until_quiet()
 
 
-def test_between_hand_over_and_bind(stage: Stage, borrowers: Borrowers) -> None:
+def test_client_is_killed_at_any_moment_between_hand_over_and_bind(
+    stage: Stage, borrowers: Borrowers
+) -> None:
     pair, sibling = stage.machine.device("pair"), stage.machine.device("sibling")
     for _ in range(ASKED):
         with borrowers.start() as client:
@@ -59,7 +63,9 @@ def test_between_hand_over_and_bind(stage: Stage, borrowers: Borrowers) -> None:
         stage.until_quiet()
 
 
-def test_while_its_lease_drains(stage: Stage, borrowers: Borrowers) -> None:
+def test_client_is_killed_at_any_moment_while_its_lease_drains(
+    stage: Stage, borrowers: Borrowers
+) -> None:
     for _ in range(ASKED):
         with borrowers.start() as client:
             client.connect(stage)
@@ -72,7 +78,9 @@ def test_while_its_lease_drains(stage: Stage, borrowers: Borrowers) -> None:
         stage.until_quiet()
 
 
-def test_another_lease_does_not_notice(stage: Stage, borrower: Start) -> None:
+def test_client_is_killed_at_any_moment_and_another_lease_does_not_notice(
+    stage: Stage, borrower: Start
+) -> None:
     steady, dying = borrower(), borrower()
     steady.connect(stage)
     steady.do("acquire", devices=[stage.machine.device("single")], hand_over="iommufd")

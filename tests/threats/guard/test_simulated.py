@@ -31,7 +31,7 @@ def root(stage: Stage) -> Iterator[Path]:
     (stage.machine.root / critical.FILE).unlink(missing_ok=True)
 
 
-def test_the_card_of_the_default_route_until_the_route_is_moved(root: Path, asker: Asker) -> None:
+def test_device_that_the_host_needs_until_the_route_is_moved(root: Path, asker: Asker) -> None:
     critical.need(root, NIC, "default route", ROUTE)
     refused = asker.refusal(NIC)
     assert refused["message"] == f"04:01.0 {ROUTE}"
@@ -91,12 +91,12 @@ def _screen(refused: dict[str, Any]) -> list[str]:
         ("volume", "holds LVM volume vg-root (nvme0n1p3)"),
     ],
 )
-def test_a_disk_in_use(root: Path, asker: Asker, kind: Kind, words: str) -> None:
+def test_device_that_the_host_needs(root: Path, asker: Asker, kind: Kind, words: str) -> None:
     critical.need(root, DISK, kind, words)
     assert asker.words(DISK) == f"02:00.0 {words}"
 
 
-def test_a_chipset_function(asker: Asker) -> None:
+def test_device_that_the_host_needs_in_the_chipset(asker: Asker) -> None:
     assert asker.words(HOST_BRIDGE) == "00:00.0 is a host bridge of the chipset"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 
 import pytest
@@ -9,10 +10,10 @@ import pytest
 from isod.client.errors import Refused
 from isod.kernel.simulated import outside
 from isod.model.reason import Reason
-
-from .borrowers import where
-from .conftest import Raise, Start
-from .stage import Stage
+from tests.walk.borrowers import where
+from tests.walk.conftest import Raise, Start
+from tests.walk.daemon import PATIENCE
+from tests.walk.stage import Stage
 
 pytestmark = pytest.mark.slow  # starts and ends many daemons
 
@@ -33,7 +34,9 @@ def put_back(stage: Stage, device: str) -> None:
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["names its device", "names nothing"])
-def test_a_row_that_cannot_be_read(raised: Raise, borrower: Start, named: bool) -> None:
+def test_restart_state_is_trusted_no_row_that_cannot_be_read(
+    raised: Raise, borrower: Start, named: bool
+) -> None:
     """Its device is given to nobody, others are; the client keeps what it has."""
     stage = raised(managed=True)
     owner, other = borrower(), borrower()
@@ -56,7 +59,7 @@ def test_a_row_that_cannot_be_read(raised: Raise, borrower: Start, named: bool) 
     put_back(stage, single)
 
 
-def test_a_file_that_is_damaged(raised: Raise, borrower: Start) -> None:
+def test_restart_state_is_trusted_no_file_that_is_damaged(raised: Raise, borrower: Start) -> None:
     stage = raised(managed=True)
     owner, other = borrower(), borrower()
     owner.connect(stage)
@@ -74,3 +77,17 @@ def test_a_file_that_is_damaged(raised: Raise, borrower: Start) -> None:
     assert refused.value.reason is Reason.quarantined
     owner.kill()
     put_back(stage, single)
+
+
+def test_restart_state_is_trusted_no_fd_that_nobody_knows(raised: Raise) -> None:
+    """A file under a hold's name, and a name that is no hold's."""
+    stage = raised(managed=True)
+    assert stage.manager is not None
+    with open(os.devnull) as null:
+        stage.manager.keep("hold-L1", null.fileno())
+        stage.manager.keep("device", null.fileno())
+    stage.stop()
+    stage.start()
+    for name in ("hold-L1", "device"):
+        stage.daemon.wait_for(f"the service manager kept {name}")
+        stage.manager.wait_for(f"FDSTOREREMOVE=1\nFDNAME={name}", PATIENCE)

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from isod.model.method import METHODS
-
-from . import policy
-from .borrowers import OTHER_UID, UID
-from .conftest import Raise, Start
-from .stage import Stage
+from tests.walk import policy
+from tests.walk.borrowers import OTHER_UID, UID
+from tests.walk.conftest import Raise, Start
+from tests.walk.stage import Stage
 
 RULES = policy.NOTHING
 LOOKING = {
@@ -36,13 +35,13 @@ ACTING: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def test_no_method_is_missing_here() -> None:
+def test_path_that_skips_the_policy_would_be_a_method_that_is_missing_here() -> None:
     ours = {name for name in METHODS if not name.startswith(ADMIN)}
     assert ours == LOOKING | {"lease.explain"} | ACTING.keys()
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name.startswith(ADMIN)])
-def test_the_admins_methods_are_not_for_everybody(stage: Stage, method: str) -> None:
+def test_path_that_skips_the_policy_to_the_admins_methods(stage: Stage, method: str) -> None:
     """Not even for root: a container's root reaches this socket."""
     with stage.line() as line:
         assert "error" in line.ask(method)
@@ -50,7 +49,7 @@ def test_the_admins_methods_are_not_for_everybody(stage: Stage, method: str) -> 
     assert error["data"].get("reason") != "not_found", "it was looked for"
 
 
-def test_explain_says_the_same(stage: Stage) -> None:
+def test_path_that_skips_the_policy_in_explain(stage: Stage) -> None:
     wanted = [{"address": f"pci:{stage.machine.device('single')}"}]
     with stage.line() as line:
         result = line.ask("lease.explain", devices=wanted)["result"]
@@ -61,7 +60,7 @@ def test_explain_says_the_same(stage: Stage) -> None:
 
 @pytest.mark.parametrize("method", ACTING)
 @pytest.mark.parametrize("hand_over", ["iommufd", "group", "nodes", None])
-def test_every_method_is_denied(stage: Stage, method: str, hand_over: str | None) -> None:
+def test_path_that_skips_the_policy(stage: Stage, method: str, hand_over: str | None) -> None:
     params, reason = ACTING[method]
     if method == "lease.acquire":
         device = f"pci:{stage.machine.device('single')}"
@@ -72,7 +71,9 @@ def test_every_method_is_denied(stage: Stage, method: str, hand_over: str | None
     assert stage.lease_count() == 0
 
 
-def test_who_is_not_meant_is_denied_whatever_is_leased(raised: Raise, borrower: Start) -> None:
+def test_path_that_skips_the_policy_by_asking_for_what_is_leased(
+    raised: Raise, borrower: Start
+) -> None:
     """Denied before busy: whoever may not have it does not learn who has it."""
     if UID == OTHER_UID:
         pytest.skip("two users need root")
@@ -87,7 +88,7 @@ def test_who_is_not_meant_is_denied_whatever_is_leased(raised: Raise, borrower: 
         assert line.ask("lease.acquire", devices=wanted)["error"]["data"]["reason"] == "denied"
 
 
-def test_a_policy_with_a_fault_allows_nothing(raised: Raise) -> None:
+def test_path_that_skips_the_policy_by_a_fault_in_it(raised: Raise) -> None:
     stage = raised(rules=policy.EVERYTHING.replace('effect = "allow"', 'effect = "alow"'))
     assert any("walk.toml" in line and "effect" in line for line in stage.daemon.log)
     with stage.line() as line:
