@@ -26,7 +26,7 @@ RULES = EVERYTHING + f"[limits]\nconnections_per_uid = {SILENT + 20}\n"
 async def test_silent_connections(door: Door, autojump_clock: MockClock) -> None:
     """Who says nothing is told so and disconnected."""
     door.limit(hello=7.0)
-    with await door.connect() as client:
+    with trio.fail_after(60), await door.connect() as client:
         began = trio.current_time()
         told = await said(client)
         assert trio.current_time() - began == pytest.approx(7.0)
