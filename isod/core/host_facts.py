@@ -157,21 +157,27 @@ class HostFacts(Holdings, ABC):
     # --- owners that are not isolated -----------------------------------------------------------
 
     def _conflict(self, event: Conflict) -> Effects:
-        """All are told; all are taken back but the oldest of those that are not ending anyway."""
+        """All are told; all are taken back but the oldest of those that are not ending anyway.
+
+        The row of one that is taken back says so and names the conflict at once: isod killed after
+        half of that would take the conflict for dealt with.
+        """
         told: list[Effect] = []
+        marked: list[str] = []
         involved = [lease for name, lease in self._leases.items() if name in event.leases]
         for lease in involved:
             if lease.conflict != event.why:
-                marked = self._put(replace(lease, conflict=event.why))
+                marked.append(lease.id)
                 others = ", ".join(other.id for other in involved if other.id != lease.id)
                 note = f"{event.why}; so has lease {others}"
-                told += [Remember(marked), Announce("lease.conflict", marked, note)]
+                now = self._put(replace(lease, conflict=event.why))
+                told.append(Announce("lease.conflict", now, note))
         staying = [lease.id for lease in involved if lease.ending is None]
         for name in staying[1:]:
             lease = self._leases[name]
             if lease.revocation is None:
                 told += self._transition(lease, Revoke(name, event.why))
-        return tuple(told)
+        return (*(Remember(self._leases[name]) for name in marked), *told)
 
     def _settled(self, lease: Lease, event: Settled) -> Effects:
         return (Remember(self._put(replace(lease, conflict=None))),)

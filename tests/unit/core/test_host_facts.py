@@ -23,6 +23,7 @@ from isod.model.effect import (
     Freed,
     Prepare,
     Quarantine,
+    Remember,
     StartTimer,
 )
 from isod.model.event import (
@@ -33,6 +34,7 @@ from isod.model.event import (
     Granted,
     HeldOutside,
     Prepared,
+    Recovered,
     Revoke,
     Settled,
     Stranger,
@@ -266,6 +268,21 @@ class TestConflict:
         assert [e.lease.id for e in effects if isinstance(e, StartTimer)] == ["L2"]
         assert ledger.leases["L1"].conflict == ledger.leases["L2"].conflict == event.why
         assert ask(ledger, on_vfio(PAIR), JOINED) == ()
+
+    @pytest.mark.parametrize("written", range(4))
+    def test_killed_in_the_middle_of_its_rows_isod_still_takes_one_back(self, written: int) -> None:
+        """Whichever rows were written: the next daemon finds the conflict, or goes on with it."""
+        ledger = leased(("01:00.0",), ("02:00.0",))
+        store = dict(ledger.leases)
+        [event] = ask(ledger, on_vfio(PAIR), JOINED)
+        rows = [e.lease for e in ledger.apply(event) if isinstance(e, Remember)]
+        store |= {row.id: row for row in rows[:written]}
+        after = Ledger()
+        for row in store.values():
+            after.apply(Recovered(row, held=True))
+        tell(after, on_vfio(PAIR), JOINED)
+        assert after.leases["L1"].revocation is None
+        assert after.leases["L2"].revocation is not None
 
     def test_who_is_on_the_way_out_is_not_the_one_that_stays(self) -> None:
         ledger = leased(("01:00.0",), ("02:00.0",))
