@@ -329,10 +329,10 @@ class Ledger(HostFacts):
             del self._groups[group.number]
         if lease.revocation is not None:
             effects.append(StopTimer(lease))
-        effects.append(Forget(lease))
+        # Told first: killed in between, isod goes the way back again and tells it once more.
+        effects += [Announce("lease.ended", lease, lease.ending), Forget(lease)]
         if refusal is not None:
             effects.append(Refuse(lease, with_undone(refusal, lease, event)))
-        effects.append(Announce("lease.ended", lease, lease.ending))
         return tuple(effects)
 
     def _ignore(self, lease: Lease, event: Event) -> Effects:

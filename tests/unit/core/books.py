@@ -187,6 +187,9 @@ class Shell:
             case EndPeer():
                 self._check_ending(effect.lease)
                 self.todo.append(effect)
+            case Announce(kind="lease.ended", lease=row):
+                # Killed in between, isod tells it once more; the other way round nobody ever would.
+                assert row.id in self.store, "its row was gone before its end was told"
             case Announce() | Quarantine() | Unquarantine() | Freed():
                 pass
             case Drain():
