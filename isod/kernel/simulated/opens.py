@@ -10,10 +10,10 @@ that IN_CLOSE_WRITE means the opener's last close and nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
+import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,10 +68,21 @@ def create(opens: Path, place: str, node: str, record: Record) -> int:
 
 
 def make_place(directory: Path) -> None:
-    """Make a place where anybody may open files, whoever runs the simulated kernel."""
-    with contextlib.suppress(FileExistsError):
-        directory.mkdir()
-        directory.chmod(0o777)
+    """Make a place where anybody may open files, whoever runs the simulated kernel.
+
+    It is there with its rights or not at all, whenever its maker is killed.
+    """
+    if directory.exists():
+        return
+    aside = directory.with_name(f".{directory.name}.{os.getpid()}.{threading.get_ident()}")
+    aside.mkdir(exist_ok=True)
+    aside.chmod(0o777)
+    try:
+        aside.rename(directory)
+    except OSError:  # another was quicker, and files are open in it already
+        aside.rmdir()
+        if not directory.exists():
+            raise
 
 
 def write(descriptor: int, record: Record) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from isod.kernel.simulated.kernel import SimulatedKernel
+from isod.kernel.simulated.opens import make_place
 from isod.model.address import Address
 from isod.model.step import Bind, OpenIommufd, Step, Unbind
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.slow  # starts and kills many processes
 
 NVME = Address.parse("02:00.0")
 _ACTS = {"open", "os.remove", "os.rename", "os.symlink", "os.mkdir", "os.rmdir", "os.listdir"}
-_ACTS |= {"os.scandir", "os.truncate", "fcntl.flock", "shutil.rmtree"}
+_ACTS |= {"os.scandir", "os.truncate", "os.chmod", "fcntl.flock", "shutil.rmtree"}
 
 
 def killed_at(count: int, play: Callable[[], object]) -> bool:
@@ -50,6 +51,16 @@ def every_moment(directory: Path, step: Step) -> int:
     while killed_at(count, lambda: SimulatedKernel(directory).run(step)):
         count += 1
     return count
+
+
+def test_a_place_for_open_files_is_for_anybody_or_not_there(tmp_path: Path) -> None:
+    place = tmp_path / "5"
+    count = 1
+    while killed_at(count, lambda: make_place(place)):
+        assert not place.exists() or place.stat().st_mode & 0o777 == 0o777
+        count += 1
+    assert count > 2
+    assert place.stat().st_mode & 0o777 == 0o777
 
 
 def assert_whole(played: Played) -> None:
