@@ -14,23 +14,17 @@ from tests.lab.selection import guest_here
 
 from . import policy
 from .borrowers import Borrower, Borrowers, borrowers_ready
-from .machine import LinuxMachine, Machine, Shape, SimulatedMachine
+from .machine import STANDARD_SHAPES, LinuxMachine, Machine, SimulatedMachine
 from .moments import SEED
 from .stage import Stage
 
-_SHAPES: dict[Shape, str] = {
-    "single": "0000:02:00.0",
-    "pair": "0000:01:00.0",
-    "sibling": "0000:01:00.1",
-    "behind_bridge": "0000:04:01.0",
-}
 Raise = Callable[..., Stage]
 Start = Callable[..., Borrower]
 
 
 def _machine(folder: Path, host: SimulatedHost = STANDARD) -> Machine:
     """The guest, where the test runs in one; else a simulated host."""
-    return LinuxMachine() if guest_here() else SimulatedMachine(folder, host, _SHAPES)
+    return LinuxMachine() if guest_here() else SimulatedMachine(folder, host, STANDARD_SHAPES)
 
 
 @pytest.fixture(scope="session")

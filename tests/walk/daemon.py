@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
+from typing import IO, Protocol
 
 from tests.lab.selection import guest_here
 
@@ -25,24 +26,44 @@ PATIENCE = 90.0 if guest_here() else 20.0
 _LOOK_MILLISECONDS = 20 if guest_here() else 2
 
 
+class Process(Protocol):
+    """What is needed of ``subprocess.Popen``."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def stderr(self) -> IO[str] | None: ...
+    @property
+    def returncode(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def kill(self) -> None: ...
+
+
+Launch = Callable[[Sequence[str], Manager | None], Process]
+
+
+def as_a_program(arguments: Sequence[str], manager: Manager | None = None) -> Process:
+    """Start ``isod serve``, by hand or as a service manager does."""
+    command = [sys.executable, "-m", "isod.cli.isod", "serve", *arguments]
+    environment, handed = ({}, []) if manager is None else manager.start_with()
+    return subprocess.Popen(
+        [sys.executable, str(_PLACE_FDS), *map(str, handed), "--", *command]
+        if manager is not None
+        else command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+        pass_fds=handed,
+    )
+
+
 class Daemon:
     """One run of ``isod serve``. ``log`` is what it has said on standard error so far."""
 
-    def __init__(self, arguments: Sequence[str], manager: Manager | None = None) -> None:
-        """Start it, by hand or as a service manager does; returns when it listens."""
-        command = [sys.executable, "-m", "isod.cli.isod", "serve", *arguments]
-        environment, handed = ({}, []) if manager is None else manager.start_with()
-        self._process = subprocess.Popen(
-            [sys.executable, str(_PLACE_FDS), *map(str, handed), "--", *command]
-            if manager is not None
-            else command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **environment},
-            pass_fds=handed,
-        )
+    def __init__(self, process: Process) -> None:
+        self._process = process
         self.pid = self._process.pid
         self._pidfd = os.pidfd_open(self.pid)
         self.log: list[str] = []
@@ -51,6 +72,8 @@ class Daemon:
         self._news = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def until_it_listens(self) -> None:
         self.wait_for("daemon: listening")
 
     def _read(self) -> None:

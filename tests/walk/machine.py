@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 from isod.kernel.simulated.build import build
 from isod.kernel.simulated.topology import SimulatedHost
 from tests.lab.hardware import Hardware
 
-Shape = Literal["single", "pair", "sibling", "behind_bridge"]
+Shape = Literal["single", "pair", "sibling", "behind_bridge", "below_switch"]
 Kind = Literal["simulated", "linux"]
 
 
@@ -22,6 +23,17 @@ class Binding:
     driver: str | None
     override: str | None
 
+
+# Where the shapes are on the simulated host STANDARD.
+STANDARD_SHAPES: Mapping[Shape, str] = MappingProxyType(
+    {
+        "single": "0000:02:00.0",
+        "pair": "0000:01:00.0",
+        "sibling": "0000:01:00.1",
+        "behind_bridge": "0000:04:01.0",
+        "below_switch": "0000:07:00.0",
+    }
+)
 
 Picture = Mapping[str, Binding]
 
@@ -37,8 +49,8 @@ class Machine(Protocol):
         ...
 
     def device(self, shape: Shape) -> str:
-        """A device by its place: alone in its group, one of two functions, its sibling, or one of
-        two NICs behind a PCI bridge."""
+        """A device by its place: alone in its group, one of two functions, its sibling, one of two
+        NICs behind a PCI bridge, or one below a switch."""
         ...
 
 
@@ -101,3 +113,5 @@ class LinuxMachine:
                 return self._hardware.two_functions[1]
             case "behind_bridge":
                 return self._hardware.bridge_nics[0]
+            case "below_switch":
+                return self._hardware.switch_nics[0]

@@ -13,6 +13,8 @@ import threading
 from pathlib import Path
 
 _READ = 65536
+_CAUGHT_UP = "caught up"
+_SECONDS = 60.0
 
 
 class Manager:
@@ -42,6 +44,7 @@ class Manager:
 
     def start_with(self) -> tuple[dict[str, str], list[int]]:
         """The environment and the fds, in order from 3 on, for the daemon's next start."""
+        self._catch_up()
         self.drop_what_hung_up()
         with self._news:
             named = [(name, one.fileno()) for name, one in self._listeners.items()] + self.kept
@@ -53,6 +56,14 @@ class Manager:
         if self._watchdog is not None:
             environment["WATCHDOG_USEC"] = str(int(self._watchdog * 1e6))
         return environment, [descriptor for _, descriptor in named]
+
+    def _catch_up(self) -> None:
+        """Deal with all that a former run has said: a message of our own comes after it."""
+        with self._news:
+            told = self.told.count(_CAUGHT_UP)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
+            own.sendto(_CAUGHT_UP.encode(), str(self._path))
+        self.wait_for(_CAUGHT_UP, _SECONDS, times=told + 1)
 
     def keep(self, name: str, descriptor: int) -> None:
         """Keep an fd that the daemon did not ask for; a copy is taken."""

@@ -12,7 +12,7 @@ from time import monotonic
 
 from isod.client.blocking import Client
 
-from .daemon import PATIENCE, Daemon, processes_of
+from .daemon import PATIENCE, Daemon, Launch, as_a_program, processes_of
 from .line import Line
 from .machine import Binding, Machine, Picture, picture
 from .manager import Manager
@@ -22,12 +22,17 @@ class Stage:
     """Owns the folder and at most one daemon. ``before`` is the picture of the untouched machine.
 
     ``control`` is a connection of the harness itself: it sees all that its own uid may see.
-    ``managed``: a service manager listens for the daemon and keeps its fds.
+    ``managed``: a service manager listens for the daemon and keeps its fds. ``launch`` starts it.
     ``first_start`` is how many seconds the daemon's first start took.
     """
 
     def __init__(
-        self, furnish: Callable[[Path], Machine], policy: str, *, managed: bool = False
+        self,
+        furnish: Callable[[Path], Machine],
+        policy: str,
+        *,
+        managed: bool = False,
+        launch: Launch = as_a_program,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="isod-walk-"))
         self.folder.chmod(0o755)  # clients of another uid reach the socket in it
@@ -38,6 +43,7 @@ class Stage:
         self.machine = furnish(self.folder / "machine")
         self.before = picture(self.machine)
         self.manager = self._hire() if managed else None
+        self._launch = launch
         self._daemon: Daemon | None = None
         self._control: Client | None = None
         self._idle_sockets = 0
@@ -56,27 +62,40 @@ class Stage:
     # --- the daemon -----------------------------------------------------------------------------
 
     @property
+    def is_up(self) -> bool:
+        """Whether a daemon was begun and neither stopped nor killed by us."""
+        return self._daemon is not None
+
+    @property
     def daemon(self) -> Daemon:
         assert self._daemon is not None, "no daemon runs"
         return self._daemon
 
+    def begin(self) -> Daemon:
+        """Start the daemon, and do not wait until it listens."""
+        assert self._daemon is None
+        arguments = [
+            *self.machine.serve_arguments(),
+            *("--socket", str(self.socket)),
+            *("--policy", str(self._policy)),
+            *("--state", str(self.folder / "state")),
+        ]
+        self._daemon = Daemon(self._launch(arguments, self.manager))
+        return self._daemon
+
     def start(self) -> Daemon:
         """Start the daemon, and look at it while it has nothing to do."""
-        assert self._daemon is None
         began = monotonic()
-        self._daemon = Daemon(
-            [
-                *self.machine.serve_arguments(),
-                *("--socket", str(self.socket)),
-                *("--policy", str(self._policy)),
-                *("--state", str(self.folder / "state")),
-            ],
-            self.manager,
-        )
-        self._control = Client.connect(self.socket, timeout=PATIENCE)
-        self._idle_sockets = self._daemon.fds()["socket"]
+        self.begin()
+        self.greet()
         self.first_start = self.first_start or monotonic() - began
-        return self._daemon
+        return self.daemon
+
+    def greet(self) -> None:
+        """Wait until a daemon that was begun listens, and look at it."""
+        self.daemon.until_it_listens()
+        self._control = Client.connect(self.socket, timeout=PATIENCE)
+        self._idle_sockets = self.daemon.fds()["socket"]
 
     def stop(self, seconds: float = PATIENCE) -> None:
         """Stop the daemon, which has to end well."""

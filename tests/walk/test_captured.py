@@ -18,7 +18,7 @@ from isod.kernel.simulated.build import build
 from isod.kernel.simulated.hosts import STANDARD
 from isod.kernel.simulated.kernel import SimulatedKernel
 
-from .daemon import PATIENCE, Daemon
+from .daemon import PATIENCE, Daemon, as_a_program
 from .policy import NOTHING, rule
 
 pytestmark = pytest.mark.slow  # starts and ends many daemons
@@ -33,7 +33,8 @@ def test_a_lease_on_a_captured_host(tmp_path: Path) -> None:
     (tmp_path / "policy" / "p.toml").write_text(NOTHING + rule(uids=[os.getuid()]))
     arguments = ["--simulate", str(tar), "--policy", str(tmp_path / "policy")]
     for start in ("first", "again"):
-        daemon = Daemon(arguments)
+        daemon = Daemon(as_a_program(arguments))
+        daemon.until_it_listens()
         with Client.connect(tmp_path / "far.tar.host" / "isod.sock", timeout=PATIENCE) as client:
             assert client.info().simulated
             with client.acquire(["02:00.0"], hand_over="iommufd") as lease:
