@@ -12,13 +12,14 @@ CLIENTS ?= 200
 export PYTHON
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast prediction differential lint mutations fuzz soak lab lab-tools lab-setup test-setup demo-setup install clean
+.PHONY: help demo test test-fast kill-matrix prediction differential lint mutations fuzz soak lab lab-tools lab-setup test-setup demo-setup install clean
 
 help:
 	@echo 'make demo       isod at work on a simulated host, in under a minute'
 	@echo 'make test       lint, types, and all tests, on three kernels in the lab'
 	@echo 'make test-fast  the same without the lab and what is slow, on all processors'
 	@echo 'make lab        a shell in a guest with isod running [KERNEL=$(KERNEL) TOPOLOGY=$(TOPOLOGY)]'
+	@echo 'make kill-matrix kill the daemon at each of its system calls; on a real kernel at 100'
 	@echo 'make prediction hot-reset answers against real kernels, not part of make test'
 	@echo 'make differential random sequences on a real and the simulated kernel, not part of make test'
 	@echo 'make fuzz       everything that reads what others wrote [RUNS=$(RUNS) for each target]'
@@ -40,6 +41,10 @@ prediction: test-setup lab-setup
 
 differential: test-setup lab-setup
 	$(BIN)/python -m pytest -m differential tests/differential $(PYTEST)
+
+kill-matrix: test-setup lab-setup
+	$(BIN)/python -m tests.kill_matrix
+	ISOD_KILLS=100 $(BIN)/python -m pytest -m lab tests/kill_matrix -rP $(PYTEST)
 
 test-fast: test-setup lint
 	$(BIN)/python -m pytest -q -m 'not lab and not slow' -n auto --dist worksteal $(PYTEST)

@@ -1,0 +1,1 @@
+"""The daemon is killed at each of its system calls in turn that changes anything outside it."""
