@@ -55,6 +55,16 @@ class Shelf:
         self._operations = operations
         self._is_owned = is_owned
         self._rows: dict[Address, Kept] = {}
+        self._problems: dict[Address, tuple[int, str]] = {}
+
+    def problem(self, device: Device) -> str | None:
+        """Why the device could not be bound ahead, or put back, when that was tried last."""
+        generation, text = self._problems.get(device.address, (None, None))
+        return text if generation == device.generation else None
+
+    def forgive(self) -> None:
+        """Another policy holds: what failed under the former one is tried again, or not wanted."""
+        self._problems.clear()
 
     @property
     def rows(self) -> Mapping[Address, Kept]:
@@ -86,6 +96,7 @@ class Shelf:
             return (self._forget(row),)
         if self._is_owned(row.group.number):
             return ()
+        self._problems.pop(row.address, None)
         row = self._put(replace(row, state="returning"))
         effect = TakeBack(row, steps_to_take_back(row))
         return (RememberKept(row), *self._operations.begin(effect))
@@ -99,12 +110,13 @@ class Shelf:
                 return (self._forget(row),)
             case NotPutBack(refusal=refusal):
                 row = self._put(replace(row, state="unsure"))
-                return (RememberKept(row), Tell(row, f"not put back: {refusal.message}"))
+                return (RememberKept(row), self._tell(row, f"not put back: {refusal.message}"))
         text = f"not bound ahead: {event.refusal.message}"
         if event.stranded is None:
-            return (self._forget(row), Tell(row, text))
+            return (self._forget(row), self._tell(row, text))
         row = self._put(replace(row, state="unsure"))
-        return (RememberKept(row), Tell(row, f"{text}; not put back: {event.stranded.message}"))
+        text = f"{text}; not put back: {event.stranded.message}"
+        return (RememberKept(row), self._tell(row, text))
 
     def _keep(self, kept: Kept) -> Effects:
         known = self._rows.get(kept.address)
@@ -119,9 +131,14 @@ class Shelf:
                 former_driver=known.former_driver,
                 former_override=known.former_override,
             )
+        self._problems.pop(kept.address, None)
         kept = self._put(replace(kept, state="binding"))
         effect = BindAhead(kept, steps_to_bind(kept), steps_to_take_back(kept))
         return (RememberKept(kept), *self._operations.begin(effect))
+
+    def _tell(self, row: Kept, text: str) -> Tell:
+        self._problems[row.address] = (row.generation, text)
+        return Tell(row, text)
 
     def _put(self, row: Kept) -> Kept:
         self._rows[row.address] = row

@@ -5,7 +5,7 @@ One uid sees the leases of its own; of the others it learns only that they exist
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from isod.model.address import Address
@@ -82,7 +82,9 @@ def device_info(
     peer: Peer,
     sets: ResetSets,
     needs: CriticalFacts = NOTHING_NEEDED,
+    held: Collection[Address] = (),
 ) -> DeviceInfo:
+    """``held``: free devices that are seen open outside isod."""
     lease = None if device.group is None else ledger.owner_of(device.group)
     entry = ledger.quarantined.get(device.address)
     return DeviceInfo(
@@ -109,7 +111,17 @@ def device_info(
         waiting=None if lease is None or lease.state is not State.scrubbing else lease.waiting,
         needed=tuple(dict.fromkeys(use.kind for use in needs.uses.get(device.address, ()))),
         ahead=device.on_vfio and device.address in ledger.shelf.rows,
+        ahead_problem=ledger.shelf.problem(device),
+        held_outside=_held_outside(device, lease, held),
     )
+
+
+def _held_outside(device: Device, lease: Lease | None, held: Collection[Address]) -> str | None:
+    if lease is None:
+        return "another program" if device.address in held else None
+    name = (device.address, device.generation)
+    found = (one.held_outside for one in lease.devices if (one.address, one.generation) == name)
+    return next(found, None)
 
 
 def device_state(device: Device, snapshot: HostSnapshot, ledger: Ledger) -> str:

@@ -60,6 +60,11 @@ class Ahead:
         self._nursery = nursery
         self._left_alone: dict[Address, Looks] = {}
         self._looking = False
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Begin nothing any more; the next start goes on from the rows."""
+        self._stopping = True
 
     def recover(self) -> None:
         """Read the rows of before, and see what has become of them."""
@@ -78,13 +83,14 @@ class Ahead:
     def _look_at_all(self) -> None:
         """Another policy: what has failed may be tried again."""
         self._left_alone.clear()
+        self._world.ledger.shelf.forgive()
         self._look_at(self._world.snapshot.devices.keys() | self._world.ledger.shelf.rows.keys())
 
     def _look_at(self, changed: Collection[Address]) -> None:
         """These devices may be different now, or in other hands. Most changes are of no interest:
         the host's needs are looked up only for what may have to be done."""
         world = self._world
-        if self._looking or not changed:
+        if self._looking or self._stopping or not changed:
             return
         if concerns(world.policy, world.snapshot, world.ledger, self._left_alone, changed):
             self._looking = True
@@ -92,6 +98,8 @@ class Ahead:
 
     def _act(self) -> None:
         self._looking = False
+        if self._stopping:
+            return
         world = self._world
         bench = Bench(
             world.policy,
@@ -116,9 +124,9 @@ class Ahead:
 
     def _carry_out(self, effect: BindAhead | TakeBack) -> None:
         if isinstance(effect, BindAhead):
-            self._nursery.start_soon(self._bind, effect)
+            self._executor.begin(self._bind, effect)
         else:
-            self._nursery.start_soon(self._take_back, effect)
+            self._executor.begin(self._take_back, effect)
 
     async def _bind(self, effect: BindAhead) -> None:
         address = effect.kept.address

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import trio
 
@@ -57,6 +57,7 @@ from .outcome import close_files
 from .peers import Peers
 from .stretch import Run, address_of, run_stretch, stretch_from
 from .timers import Timers
+from .under_way import UnderWay
 from .watcher import Watcher
 from .way_back import WayBack
 from .world import World
@@ -67,7 +68,7 @@ RETRY_SECONDS = 5.0
 THREADS = 16
 
 
-_Operation = Callable[[Any], Awaitable[None]]
+_Effect = TypeVar("_Effect", bound=Effect)
 
 
 class Executor:
@@ -91,8 +92,7 @@ class Executor:
         self._needs = needs
         self._nursery = nursery
         self._limiter = trio.CapacityLimiter(THREADS)
-        self._under_way = 0
-        self._one_ended = trio.Event()
+        self.under_way = UnderWay()
         self._way_back = WayBack(world, nursery, self._run, self._run_fence, self._report)
         self._timers = Timers(world.apply, nursery)
 
@@ -100,7 +100,7 @@ class Executor:
         """Begin with an effect; returns at once."""
         match effect:
             case Prepare():
-                self._begin(self._prepare, effect)
+                self.begin(self._prepare, effect)
             case Deliver():
                 self.deliveries.deliver(effect)
             case Discard():
@@ -122,26 +122,22 @@ class Executor:
             case RunFences():
                 self._nursery.start_soon(self._fence, effect)
             case GiveBack():
-                self._begin(self._way_back.give_back, effect)
+                self.begin(self._way_back.give_back, effect)
             case _:
                 raise TypeError(f"no way to carry out {type(effect).__name__}")
 
-    async def settled(self) -> None:
-        """Wait until no grant and no way back is in the middle of its steps."""
-        while self._under_way:
-            await self._one_ended.wait()
-
-    def _begin(self, operation: _Operation, effect: Prepare | GiveBack) -> None:
-        self._under_way += 1
+    def begin(self, operation: Callable[[_Effect], Awaitable[None]], effect: _Effect) -> None:
+        """Begin with an operation's steps; ``under_way`` counts it until it has ended."""
+        self.under_way.begin()
         self._nursery.start_soon(self._operate, operation, effect)
 
-    async def _operate(self, operation: _Operation, effect: Prepare | GiveBack) -> None:
+    async def _operate(
+        self, operation: Callable[[_Effect], Awaitable[None]], effect: _Effect
+    ) -> None:
         try:
             await operation(effect)
         finally:
-            self._under_way -= 1
-            self._one_ended.set()
-            self._one_ended = trio.Event()
+            self.under_way.end()
 
     # --- granting -------------------------------------------------------------------------------
 

@@ -29,15 +29,17 @@ from isod.model.request import LEASE_FDS, PACKET_BYTES, PROTOCOL
 
 from .admin import Admin
 from .audit import Audit
+from .foreign import Foreign
 from .grants import Begun, Grants
 from .identify import Identity
 from .listing import address_cursor, lease_page, number_cursor, page_of
 from .needs import Needs
-from .outcome import Outcome, Unanswered
+from .outcome import Outcome
 from .peers import Peers
 from .resets import Resets
 from .subscribers import Opened, Subscribers
 from .surveys import Surveys
+from .under_way import UnderWay
 from .world import World
 
 Answer = BaseModel | dict[str, Any] | Begun | Opened
@@ -57,6 +59,7 @@ class Gate:
         outcomes: dict[str, Outcome],
         admin: Admin,
         needs: Needs,
+        foreign: Foreign,
         surveys: Surveys,
         peers: Peers,
         *,
@@ -68,11 +71,12 @@ class Gate:
         self._simulated = simulated
         self._roots = frozenset({0, os.geteuid()})
         self._stopping = False
-        self.unanswered = Unanswered()
+        self.unanswered = UnderWay()
         self.audit = Audit(world.journal, time.monotonic)
         self.resets = Resets(world)
         self.subscribers = Subscribers(world)
         self._needs = needs
+        self._foreign = foreign
         self._surveys = surveys
         self._grants = Grants(world, outcomes, clock, self.resets, needs, peers)
         admin.on_policy = lambda: self.subscribers.dismiss(self._is_welcome)
@@ -113,6 +117,7 @@ class Gate:
             await self._needs.look()
         elif not _LISTING.isdisjoint(methods):
             await self._needs.look_for_a_list()
+            await self._foreign.look_for_a_list()
         if "host.isolation" in methods:
             await self._surveys.look()
 
@@ -192,14 +197,16 @@ class Gate:
 
     def _host_devices(self, who: Identity, params: request.Page) -> Answer:
         snapshot, ledger = self._world.snapshot, self._world.ledger
-        sets, needs = self.resets.sets, self._needs.facts
+        looked = (self._needs.facts, self._foreign.held)
         return page_of(
             sorted(snapshot.devices),
             params,
             address_cursor,
             lambda found, following: reply.DevicePage(
                 devices=tuple(
-                    view.device_info(snapshot.devices[address], ledger, who.peer, sets, needs)
+                    view.device_info(
+                        snapshot.devices[address], ledger, who.peer, self.resets.sets, *looked
+                    )
                     for address in found
                 ),
                 next=following,

@@ -70,23 +70,3 @@ class Outcome:
         if isinstance(self._answer, Delivery):
             self._answer.close()
         self._answer = None
-
-
-class Unanswered:
-    """How many requests wait for their answers, over all sessions."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._one_less = trio.Event()
-
-    def __enter__(self) -> None:
-        self._count += 1
-
-    def __exit__(self, *_: object) -> None:
-        self._count -= 1
-        self._one_less.set()
-        self._one_less = trio.Event()
-
-    async def none_left(self) -> None:
-        while self._count:
-            await self._one_less.wait()

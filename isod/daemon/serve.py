@@ -25,6 +25,7 @@ from .connections import Connections
 from .deliveries import Deliveries
 from .executor import Executor
 from .facts import Facts
+from .foreign import Foreign
 from .gate import Gate
 from .heartbeat import heartbeat, tell_status
 from .journal import Journal, open_journal
@@ -128,7 +129,7 @@ async def _run(
         async with trio.open_nursery() as nursery:
             cgroups = Cgroups(kernel, world, nursery)
             deliveries = Deliveries(world, cgroups, nursery)
-            needs = Needs(kernel, world, nursery)
+            needs, foreign = Needs(kernel, world, nursery), Foreign(kernel, world)
             executor = Executor(kernel, world, watcher, deliveries, peers, needs, nursery)
             world.carry_out = executor.carry_out
             admin = Admin(world, settings.policy, AdminRights(path_of(admins)), nursery)
@@ -136,7 +137,14 @@ async def _run(
             surveys = Surveys(settings.survey, world)
             await surveys.look()
             gate = Gate(
-                world, deliveries.outcomes, admin, needs, surveys, peers, simulated=simulated
+                world,
+                deliveries.outcomes,
+                admin,
+                needs,
+                foreign,
+                surveys,
+                peers,
+                simulated=simulated,
             )
             observer = Observer(world, gate.resets)
             facts = Facts(world, needs, gate.resets)
@@ -147,7 +155,8 @@ async def _run(
             record_exchanged(world)
             recover(world, deliveries, peers, handed)
             nursery.start_soon(facts.run)
-            Ahead(kernel, world, executor, needs, gate.resets, nursery).recover()
+            ahead = Ahead(kernel, world, executor, needs, gate.resets, nursery)
+            ahead.recover()
             for warning in await admin.let_in():
                 journal.record("policy", warning)
             async with trio.open_nursery() as doors:
@@ -165,6 +174,7 @@ async def _run(
                     await _until_stopped(signals, admin)
                     service.stopping()
                     gate.stop()
+                    ahead.stop()
                     # The doors stay open meanwhile: who waits for an operation gets its answer.
                     await _settle(signals, executor, gate)
                 doors.cancel_scope.cancel()
@@ -207,6 +217,6 @@ async def _settle(signals: AsyncIterator[int], executor: Executor, gate: Gate) -
     with trio.move_on_after(STOP_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cut_short, nursery.cancel_scope)
-            await executor.settled()
+            await executor.under_way.none_left()
             await gate.unanswered.none_left()
             nursery.cancel_scope.cancel()

@@ -90,7 +90,9 @@ class DeviceInfo(Result):
     "host" (bound to a kernel driver) or "no IOMMU". ``quarantine`` says why it is in quarantine
     itself, ``waiting`` what the scrub of its lease waits for, ``needed`` what the host needs it
     for (for a list, that may be some seconds old). ``ahead``: isod keeps it on a vfio driver for
-    who will ask for one of its pool.
+    who will ask for one of its pool; ``ahead_problem``: why it could not, or could not put it back.
+    ``held_outside``: who has it besides isod: the driver that it was given under its lease, "no
+    driver" (an unbind or a removal), or "another program" that has a free one open.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -118,6 +120,8 @@ class DeviceInfo(Result):
     waiting: str | None = None
     needed: tuple[Kind, ...] = ()
     ahead: bool = False
+    ahead_problem: str | None = None
+    held_outside: str | None = None
 
 
 class JoinedGroups(Result):

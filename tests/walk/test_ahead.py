@@ -57,6 +57,11 @@ def said_to_wait(stage: Stage) -> set[str]:
     return {one.address.name for one in stage.control.devices() if one.ahead}
 
 
+def problems(stage: Stage) -> dict[str, str]:
+    listed = stage.control.devices()
+    return {one.address.name: one.ahead_problem for one in listed if one.ahead_problem}
+
+
 def reload(stage: Stage, policy: str) -> None:
     stage.write_policy(policy)
     with Client.connect(stage.socket.parent / "admin" / "admin.sock", timeout=30) as admin:
@@ -189,12 +194,15 @@ def test_what_does_not_bind_is_told_once_and_stays_as_it_was(raised: Raise) -> N
     stage.daemon.wait_for("not bound ahead", GPUS[0])
     others = [WAITS] * 3
     stage.daemon.until(lambda: bindings(stage) == [USED, *others], "the others do not wait")
+    (problem,) = problems(stage).items()
+    assert problem == (GPUS[0], "not bound ahead: step bind: No such device")
     outside.write(stage.machine.root, GPUS[1], "numa_node", "0")
     stage.until_noticed()
     assert len([line for line in stage.daemon.log if "not bound ahead" in line]) == 1
     faults.mend(stage.machine.root, "bind", GPUS[0])
     reload(stage, RULES)
     until_all(stage, WAITS)
+    assert problems(stage) == {}
     put_back(stage)
 
 

@@ -130,6 +130,34 @@ def test_held_by_another_root_program(stage: Stage, hand_over: Any) -> None:
         stage.daemon.until(lambda: seen(stage, single).driver == "nvme", "not noticed")
 
 
+def test_a_free_device_that_another_program_uses_is_listed_as_held(stage: Stage) -> None:
+    root, single = stage.machine.root, stage.machine.device("single")
+    outside.unbind_driver(root, single)
+    outside.write(root, single, "driver_override", "vfio-pci")
+    outside.bind_driver(root, single, "vfio-pci")
+    stage.daemon.until(lambda: seen(stage, single).driver == "vfio-pci", "not noticed")
+    held = [calls.open_group(root, seen(stage, single).group or 0), calls.open_container(root)]
+    calls.set_container(*held)
+    calls.set_iommu(held[1])
+    held.append(calls.get_device_fd(held[0], single))
+
+    def listed() -> str | None:
+        return seen(stage, single).held_outside
+
+    try:
+        stage.daemon.until(lambda: listed() == "another program", "it is not listed", 20.0)
+        assert seen(stage, single).state == "free"
+        close_all(held)
+        held.clear()
+        stage.daemon.until(lambda: listed() is None, "it stays listed", 20.0)
+    finally:
+        close_all(held)
+        outside.unbind_driver(root, single)
+        outside.write(root, single, "driver_override", "")
+        outside.probe_drivers(root, single)
+        stage.daemon.until(lambda: seen(stage, single).driver == "nvme", "not noticed")
+
+
 def test_a_member_that_cannot_be_parked(stage: Stage) -> None:
     refusal = refused(stage, BRIDGED)
     assert refusal.reason is Reason.not_viable

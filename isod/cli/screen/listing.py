@@ -23,6 +23,7 @@ _STATE_STYLES: tuple[tuple[str, str], ...] = (
     ("used", "dim"),
     ("bridge", "dim"),
     ("host", "dim"),
+    ("held", "bold yellow"),
     ("quarantined", "bold red"),
     ("no IOMMU", "bold red"),
 )

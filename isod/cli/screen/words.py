@@ -42,7 +42,9 @@ def state_words(device: DeviceInfo, group: GroupInfo | None, now: float) -> str:
     if device.state == "parked":
         holder = device.holder
         whose = None if holder is None else holder.lease or holder.user
-        return "parked" if whose is None else f"parked for {escape(whose)}"
+        words = "parked" if whose is None else f"parked for {escape(whose)}"
+        taken = device.held_outside
+        return words if taken is None else f"{words}: on {escape(taken)}"
     if device.state == "no IOMMU":
         return "no IOMMU (UNSAFE)"
     neighbours = () if group is None or device.quarantine is not None else group.quarantined
@@ -51,6 +53,8 @@ def state_words(device: DeviceInfo, group: GroupInfo | None, now: float) -> str:
     if device.state in ("free", "host"):
         return _not_leased(device, group)
     words = f"{escape(device.state)} {holder_words(device.holder, now)}".rstrip()
+    if device.held_outside is not None:
+        return f"{words}: on {escape(device.held_outside)}"
     return words if device.waiting is None else f"{words}: {escape(device.waiting)}"
 
 
@@ -63,9 +67,17 @@ def _not_leased(device: DeviceInfo, group: GroupInfo | None) -> str:
     others = () if group is None else tuple(a for a in group.blocked_by if a != device.address)
     if device.state == "free" and others:
         return f"blocked by {short_list(others)}"
-    if device.state == "free" and device.ahead:
-        return "free, bound ahead"
-    return "used by the host" if device.state == "host" else "free"
+    if device.held_outside is not None:
+        return f"held by {escape(device.held_outside)}"
+    if device.ahead_problem is not None:
+        return f"{_plainly(device)}: {escape(device.ahead_problem)}"
+    return _plainly(device)
+
+
+def _plainly(device: DeviceInfo) -> str:
+    if device.state == "host":
+        return "used by the host"
+    return "free, bound ahead" if device.ahead else "free"
 
 
 def short_list(addresses: Iterable[Address]) -> str:

@@ -176,3 +176,23 @@ def test_what_is_bound_ahead_says_so_as_long_as_it_is_free() -> None:
     assert state_words(waits, alone, NOW) == "free, bound ahead"
     leased = waits.model_copy(update={"state": "leased"})
     assert state_words(leased, alone, NOW) == "leased"
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"state": "free", "held_outside": "another program"}, "held by another program"),
+        ({"state": "leased", "held_outside": "no driver"}, "leased: on no driver"),
+        ({"state": "parked", "held_outside": "e1000e"}, "parked: on e1000e"),
+        (
+            {"state": "host", "ahead_problem": "not bound ahead: stuck"},
+            "used by the host: not bound ahead: stuck",
+        ),
+        (
+            {"state": "free", "ahead_problem": "not bound ahead: stuck"},
+            "free: not bound ahead: stuck",
+        ),
+    ],
+)
+def test_what_others_have_and_what_went_wrong_is_said(facts: dict[str, str], words: str) -> None:
+    assert state_words(device("01:00.0", **facts), group(12, "01:00.0"), NOW) == words

@@ -15,6 +15,7 @@ import trio
 from isod.daemon.admin import Admin
 from isod.daemon.admin_rights import AdminRights
 from isod.daemon.connections import Connections
+from isod.daemon.foreign import Foreign
 from isod.daemon.gate import Gate
 from isod.daemon.listen import EVERYBODY, accept, listen
 from isod.daemon.needs import Needs
@@ -47,7 +48,8 @@ class Door:
         kernel = open_host(folder / "host")
         needs = Needs(kernel, self.world, nursery)
         surveys = Surveys(folder / "survey", self.world)
-        gate = Gate(self.world, outcomes, admin, needs, surveys, Peers(kernel), simulated=True)
+        foreign, peers = Foreign(kernel, self.world), Peers(kernel)
+        gate = Gate(self.world, outcomes, admin, needs, foreign, surveys, peers, simulated=True)
         connections = Connections(lambda: self.world.policy.limits, Log())
         self.listener = listen(self.path, EVERYBODY, None)
         nursery.start_soon(partial(accept, self.listener, gate, connections, admin=False))
