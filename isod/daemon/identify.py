@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from isod.kernel.process import is_alive, start_time
 from isod.model.lease import Owner
 from isod.model.peer import Peer
 
@@ -72,7 +72,7 @@ class Identity:
                     soft, hard = (
                         -1 if word == "unlimited" else int(word) for word in line.split()[3:5]
                     )
-                    return (soft, hard) if _alive(self.pidfd) else None
+                    return (soft, hard) if is_alive(self.pidfd) else None
         return None
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ def identify(connection: socket.socket, *, admin: bool = False) -> Identity:
             cgroup = _cgroup(pid)
             started = _start_time(pid)
             # Read first, then look whether the process still is: so what was read is its own.
-            verified = started > 0 and _alive(pidfd)
+            verified = started > 0 and is_alive(pidfd)
         system_unit, user_unit = _units(cgroup) if verified else (None, None)
         return Identity(
             Peer(
@@ -160,17 +160,10 @@ def _cgroup(pid: int) -> str | None:
 
 
 def _start_time(pid: int) -> int:
-    """Field 22 of /proc/PID/stat; the second field may itself hold blanks and brackets."""
+    """0 for whatever cannot be read."""
     with suppress(OSError, ValueError, IndexError):
-        stat = (_PROC / str(pid) / "stat").read_bytes()
-        return int(stat.rpartition(b")")[2].split()[19])
+        return start_time(pid) or 0
     return 0
-
-
-def _alive(pidfd: int) -> bool:
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return not poll.poll(0)
 
 
 def _units(cgroup: str | None) -> tuple[str | None, str | None]:
