@@ -188,13 +188,9 @@ def _unscrubbed(lease: Lease, event: DeviceGone) -> list[QuarantineEntry]:
     where the rule demands a scrub, nobody gets what is at the address before it was looked at."""
     if lease.terms.scrub != "require" or not lease.ever_leased:
         return []
+    why = f"removed before it could be scrubbed after lease {lease.id}"
     return [
-        QuarantineEntry(
-            device.address,
-            f"removed before it could be scrubbed after lease {lease.id}",
-            device.vendor,
-            device.product,
-        )
+        QuarantineEntry.of(device, why)
         for device in in_reach(lease.devices, lease.hand_over)
         if (device.address, device.generation) == (event.address, event.generation)
     ]

@@ -143,9 +143,7 @@ def unclean(lease: Lease, address: Address, refusal: Refusal) -> tuple[Quarantin
         case _:
             return ()
     return tuple(
-        QuarantineEntry(device.address, why, device.vendor, device.product)
-        for device in lease.devices
-        if device.address in hit
+        QuarantineEntry.of(device, why) for device in lease.devices if device.address in hit
     )
 
 

@@ -54,7 +54,7 @@ class Admin:
         device = self._world.snapshot.devices.get(params.address)
         if device is None:
             raise RefusedError(Reason.not_found, f"there is no device {params.address.short}")
-        entry = QuarantineEntry(device.address, params.why, device.vendor, device.product)
+        entry = QuarantineEntry.of(device, params.why)
         self._world.apply(Quarantined(entry))
         return self.quarantines(who, request.NoParams())
 

@@ -25,7 +25,7 @@ def carry_groups_over(world: World, store: Store) -> None:
             continue
         for device in members:
             if device.address not in world.ledger.quarantined:
-                entry = QuarantineEntry(device.address, why, device.vendor, device.product)
+                entry = QuarantineEntry.of(device, why)
                 world.apply(Quarantined(entry))
         store.carried_over(number)
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from .address import Address
 from .host import Device
+from .lease import LeaseDevice
 
 There = Literal["same", "another", "none"]
 
@@ -25,6 +26,10 @@ class QuarantineEntry:
     why: str
     vendor: str = ""
     product: str = ""
+
+    @classmethod
+    def of(cls, device: Device | LeaseDevice, why: str) -> QuarantineEntry:
+        return cls(device.address, why, device.vendor, device.product)
 
     def compared_with(self, device: Device | None) -> There:
         """What is at the address now, beside what was put in quarantine."""
