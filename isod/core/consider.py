@@ -61,24 +61,12 @@ class Bench:
         return self.sets.snapshot
 
 
-def consider(
-    policy: Policy,
-    snapshot: HostSnapshot,
-    ledger: Ledger,
-    peer: Peer,
-    request: Acquire,
-) -> Considered:
-    """Look the devices up, decide, and count quotas. Raises RefusedError.
+def consider_in(bench: Bench, peer: Peer, request: Acquire, *, if_free: bool = False) -> Considered:
+    """Look the devices up, choose out of pools what can be had now, decide, and count quotas. Raises
+    RefusedError.
 
     Whether the groups are free is asked next, of ``check_free``: the policy comes before the
     ledger, so that whoever may not have a device does not learn who has it.
-    """
-    return consider_in(Bench(policy, ResetSets(snapshot), ledger), peer, request)
-
-
-def consider_in(bench: Bench, peer: Peer, request: Acquire, *, if_free: bool = False) -> Considered:
-    """Choose out of pools what can be had now, then as ``consider``. Raises RefusedError.
-
     ``if_free``: as if nobody had or wanted anything, to learn whether waiting makes sense.
     """
     named = _named(bench.snapshot, request)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import trio
 
-from isod.core.judge import Bench
 from isod.core.newcomer import judge_newcomer
 from isod.core.reconcile import Newcomer, newcomers, news
 from isod.model.event import Event, Stranger
@@ -55,10 +54,9 @@ class Facts:
         return newcomers(self._world.snapshot, self._world.ledger)
 
     def _judged(self, newcomer: Newcomer) -> Event:
-        world, lease, device = self._world, newcomer.lease, newcomer.device
-        bench = Bench(world.policy, self._resets.sets, world.ledger, self._needs.facts)
+        lease, device = newcomer.lease, newcomer.device
         try:
-            return judge_newcomer(bench, newcomer)
+            return judge_newcomer(self._resets.bench(self._needs.facts), newcomer)
         except RefusedError as error:
             why = error.refusal.message
             return Stranger(lease.id, device.address, device.generation, why)

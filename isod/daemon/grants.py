@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from isod.core import view
@@ -143,12 +143,12 @@ class Grants:
     def _bench(self, kept: frozenset[int] = frozenset()) -> Bench:
         """The present moment; of devices that are being bound ahead or put back, the moment when
         that is done: the ledger lets the grant's operation wait for it."""
-        world, facts = self._world, self._needs.facts
+        world = self._world
+        bench = replace(self._resets.bench(self._needs.facts), kept=kept)
         host = expected(world.snapshot, world.ledger.shelf)
         if host is world.snapshot:
-            sets, isolation = self._resets.sets, world.isolation
-            return Bench(world.policy, sets, world.ledger, facts, kept, isolation)
-        return Bench(world.policy, ResetSets(host), world.ledger, facts, kept)
+            return bench
+        return replace(bench, sets=ResetSets(host), isolation=None)
 
     def _begin(
         self, who: Identity, params: Acquire, begun: Begun, kept: frozenset[int] | None = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from isod.core.consider import Bench
 from isod.core.reset_answer import lease_reset
 from isod.core.reset_set import ResetSets
 from isod.core.reset_view import reset_set_info
+from isod.model.critical import CriticalFacts
 from isod.model.lease import Lease
 from isod.model.reason import Reason, RefusedError
 from isod.model.request import OneDevice
@@ -26,6 +28,11 @@ class Resets:
         if self._sets.snapshot is not self._world.snapshot:
             self._sets = ResetSets(self._world.snapshot)
         return self._sets
+
+    def bench(self, facts: CriticalFacts) -> Bench:
+        """The present moment, for a judgement; ``facts`` are what the host needs."""
+        world = self._world
+        return Bench(world.policy, self.sets, world.ledger, facts, isolation=world.isolation)
 
     def of_lease(self, lease: Lease) -> LeaseReset:
         return lease_reset(self.sets, lease)

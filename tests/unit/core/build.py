@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from isod.core.consider import Bench, Considered, consider_in
 from isod.core.decide import Decision
 from isod.core.domain import Domains
 from isod.core.isolation import Isolation
+from isod.core.ledger import Ledger
 from isod.core.plan import plan_grant
 from isod.core.reset_set import ResetSets
 from isod.model.address import Address
@@ -122,3 +124,10 @@ def lease_for(
         former_limit=None if memlock is None else (limit, limit),
         domain=Domains(ResetSets(snapshot)).of(one.address for one in plan.devices),
     )
+
+
+def consider(
+    policy: Policy, snapshot: HostSnapshot, ledger: Ledger, peer: Peer, request: Acquire
+) -> Considered:
+    """A request, considered on a bench of these alone. Raises RefusedError."""
+    return consider_in(Bench(policy, ResetSets(snapshot), ledger), peer, request)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from isod.core.consider import Considered, check_free, consider
+from isod.core.consider import Considered, check_free
 from isod.core.ledger import Ledger
 from isod.model.event import Granted, Quarantined
 from isod.model.host import HostSnapshot
@@ -14,7 +14,7 @@ from isod.model.policy import Policy
 from isod.model.quarantine import QuarantineEntry
 from isod.model.reason import Reason, RefusedError
 
-from .build import ALICE, acquire, allow, at, bridge, device, host, lease_for, policy
+from .build import ALICE, acquire, allow, at, bridge, consider, device, host, lease_for, policy
 
 HOST = host(
     device("01:00.0", 1),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from isod.core.consider import check_free, consider
+from isod.core.consider import check_free
 from isod.core.decide import decide
 from isod.core.isolation import Isolation
 from isod.core.ledger import Ledger
@@ -30,6 +30,7 @@ from .build import (
     allow,
     at,
     bridge,
+    consider,
     deny,
     device,
     exactly,
