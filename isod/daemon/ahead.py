@@ -13,7 +13,6 @@ from collections.abc import Collection
 import trio
 
 from isod.core.ahead import Looks, concerns, due, looks
-from isod.core.consider import Bench
 from isod.kernel.port import Kernel
 from isod.model.address import Address
 from isod.model.ahead import (
@@ -33,6 +32,7 @@ from isod.model.lease import LeaseDevice
 from isod.model.reason import Reason, Refusal
 
 from .executor import Executor
+from .kept_store import KeptRows
 from .needs import Needs
 from .resets import Resets
 from .world import World
@@ -66,14 +66,14 @@ class Ahead:
         """Begin nothing any more; the next start goes on from the rows."""
         self._stopping = True
 
-    def recover(self) -> None:
-        """Read the rows of before, and see what has become of them."""
+    def recover(self, rows: KeptRows) -> None:
+        """See what has become of what the rows of before tell of."""
         world = self._world
-        rows, unreadable = world.store.kept.rows()
-        for name, why in unreadable:
-            text = f"{name} was bound ahead, and from what it was cannot be read: {why}"
-            world.journal.record("device.ahead", text, device=name)
-        for kept in rows:
+        found, unreadable = rows
+        for row in unreadable:
+            text = f"{row.name} was bound ahead, and from what it was cannot be read: {row.why}"
+            world.journal.record("device.ahead", text, device=row.name)
+        for kept in found:
             world.apply(KeptFound(kept))
         world.carry_out_ahead = self._carry_out
         world.on_change.append(self._look_at)
@@ -101,14 +101,7 @@ class Ahead:
         if self._stopping:
             return
         world = self._world
-        bench = Bench(
-            world.policy,
-            self._resets.sets,
-            world.ledger,
-            self._needs.facts,
-            isolation=world.isolation,
-        )
-        found = due(bench, self._left_alone)
+        found = due(self._resets.bench(self._needs.facts), self._left_alone)
         for address in found.forget:
             self._leave_alone(address)
             world.apply(NoLongerKept(address))

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from isod.model.ahead import Kept
+
+from .rows import UnreadableRow, read_rows
+
+KeptRows = tuple[tuple[Kept, ...], tuple[UnreadableRow, ...]]
 
 _KEPT = TypeAdapter(Kept)
 TABLE = "CREATE TABLE IF NOT EXISTS kept (address TEXT PRIMARY KEY, body TEXT NOT NULL);"
@@ -28,17 +32,7 @@ class KeptStore:
     def forget(self, kept: Kept) -> None:
         self._db.execute("DELETE FROM kept WHERE address = ?", (str(kept.address),))
 
-    def rows(self) -> tuple[tuple[Kept, ...], tuple[tuple[str, str], ...]]:
-        """All rows; and of what cannot be read the address and what is wrong with it, of which
-        nothing may be guessed: such a device stays where it is."""
-        found: list[Kept] = []
-        unreadable: list[tuple[str, str]] = []
-        for name, body in self._db.execute("SELECT address, body FROM kept ORDER BY rowid"):
-            try:
-                kept = _KEPT.validate_json(body)
-                if str(kept.address) != name:
-                    raise ValueError(f"it is the row of {kept.address}")
-                found.append(kept)
-            except (ValidationError, ValueError) as error:
-                unreadable.append((str(name), str(error).partition("\n")[0]))
-        return tuple(found), tuple(unreadable)
+    def rows(self) -> KeptRows:
+        """All rows; a device whose row cannot be read stays where it is."""
+        rows = self._db.execute("SELECT address, body FROM kept ORDER BY rowid")
+        return read_rows(rows, _KEPT, lambda kept: str(kept.address))

@@ -13,24 +13,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from isod.model.address import Address
+from isod.model.ahead import Kept
 from isod.model.event import Quarantined, Recovered
-from isod.model.lease import Lease
 from isod.model.quarantine import QuarantineEntry
 
 from . import service
 from .deliveries import Deliveries
 from .peers import Peers
+from .rows import UnreadableRow
 from .service import Handed
-from .store import UnreadableRow
 from .world import World
 
 
-def recover(world: World, deliveries: Deliveries, peers: Peers, handed: Handed) -> None:
-    """Take the leases up again."""
+def recover(
+    world: World, deliveries: Deliveries, peers: Peers, handed: Handed, ahead: Sequence[Kept]
+) -> None:
+    """Take the leases up again. ``ahead`` is what is bound ahead, by its own rows."""
     leases, unreadable = world.store.leases()
-    _distrust(world, leases, unreadable)
+    explained = {device.address for lease in leases for device in lease.devices}
+    explained |= {kept.address for kept in ahead}
+    _distrust(world, explained, unreadable)
     for lease in leases:
         kept = handed.holds.pop(lease.id, [])
         peers.recover(lease)
@@ -54,10 +59,11 @@ def _discard(lease: str, kept: list[int]) -> None:
         service.discard_hold(lease)
 
 
-def _distrust(world: World, leases: Sequence[Lease], unreadable: Sequence[UnreadableRow]) -> None:
-    """Quarantine what unreadable records may be about, then believe these no more."""
-    explained = {device.address for lease in leases for device in lease.devices}
-    explained |= {kept.address for kept in world.store.kept.rows()[0]}
+def _distrust(
+    world: World, explained: AbstractSet[Address], unreadable: Sequence[UnreadableRow]
+) -> None:
+    """Quarantine what unreadable records may be about, then believe these no more. ``explained``
+    are the devices that readable ones name."""
     if world.store.damage is not None:
         world.journal.record("daemon", f"the leases cannot be read: {world.store.damage}")
         _quarantine(world, _on_vfio(world) - explained, "the leases could not be read at a start")
@@ -75,6 +81,5 @@ def _on_vfio(world: World) -> frozenset[Address]:
 
 def _quarantine(world: World, addresses: frozenset[Address], why: str) -> None:
     for address in sorted(addresses - world.ledger.quarantined.keys()):
-        device = world.snapshot.devices[address]
-        entry = QuarantineEntry(address, why, device.vendor, device.product)
+        entry = QuarantineEntry.of(world.snapshot.devices[address], why)
         world.apply(Quarantined(entry))

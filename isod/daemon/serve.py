@@ -153,10 +153,11 @@ async def _run(
             nursery.start_soon(observer.run)
             carry_groups_over(world, store)
             record_exchanged(world)
-            recover(world, deliveries, peers, handed)
+            kept = store.kept.rows()
+            recover(world, deliveries, peers, handed, kept[0])
             nursery.start_soon(facts.run)
             ahead = Ahead(kernel, world, executor, needs, gate.resets, nursery)
-            ahead.recover()
+            ahead.recover(kept)
             for warning in await admin.let_in():
                 journal.record("policy", warning)
             async with trio.open_nursery() as doors:

@@ -8,16 +8,16 @@ here takes microseconds and may run on the event loop. Quarantine has a database
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from isod.model.lease import Lease
 
 from .database import StoreError, UnreadableError, open_database, set_aside
 from .kept_store import TABLE, KeptStore
 from .quarantine_store import QuarantineStore
+from .rows import UnreadableRow, read_rows
 
 __all__ = ["Store", "StoreError"]
 
@@ -25,15 +25,6 @@ _LEASE = TypeAdapter(Lease)
 _VERSION = 2
 _BY_GROUP = 1  # had a table of quarantined groups, which is kept until its rows are carried over
 _EVENTS_PER_RUN = 1_000_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadableRow:
-    """A lease's row that cannot be read: its id, its text, and what is wrong with it."""
-
-    name: str
-    body: str
-    why: str
 
 
 class Store:
@@ -87,18 +78,7 @@ class Store:
     def leases(self) -> tuple[tuple[Lease, ...], tuple[UnreadableRow, ...]]:
         """All rows: the leases, and what cannot be read, of which nothing may be guessed."""
         rows = self._db.execute("SELECT id, body FROM lease ORDER BY rowid").fetchall()
-        found: list[Lease] = []
-        unreadable: list[UnreadableRow] = []
-        for name, body in rows:
-            try:
-                lease = _LEASE.validate_json(body)
-                if lease.id != name:
-                    raise ValueError(f"it is the row of {lease.id}")
-                found.append(lease)
-            except (ValidationError, ValueError) as error:
-                text = body if isinstance(body, str) else repr(body)
-                unreadable.append(UnreadableRow(str(name), text, _first_line(error)))
-        return tuple(found), tuple(unreadable)
+        return read_rows(rows, _LEASE, lambda lease: lease.id)
 
     def set_aside(self, row: UnreadableRow) -> None:
         """Keep a row that cannot be read for whoever wants to look, and believe it no more."""
@@ -129,7 +109,3 @@ def _open(path: Path) -> sqlite3.Connection:
         "CREATE TABLE IF NOT EXISTS unreadable (id TEXT, body TEXT, why TEXT);" + TABLE,
         flushed=False,
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
