@@ -62,8 +62,8 @@ class Bench:
 
 
 def consider_in(bench: Bench, peer: Peer, request: Acquire, *, if_free: bool = False) -> Considered:
-    """Look the devices up, choose out of pools what can be had now, decide, and count quotas. Raises
-    RefusedError.
+    """Look the devices up, choose out of pools what can be had now, decide, and count quotas.
+    Raises RefusedError.
 
     Whether the groups are free is asked next, of ``check_free``: the policy comes before the
     ledger, so that whoever may not have a device does not learn who has it.

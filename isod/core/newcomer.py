@@ -1,7 +1,8 @@
 """A device that was added to a group that a lease has: may it be parked there?
 
-It is asked what a grant asks of a sibling: the policy's denies, the guard, its driver, and whether
-it can be parked at all. The policy is the present one, the terms are those of the lease.
+It is asked what a grant asks of a sibling: the policy's denies, the guard, its driver, whether it
+can be parked at all, and, where the client will reach it, whether it can be scrubbed. The policy is
+the present one, the terms are those of the lease.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .guard import check_guard
 from .judge import Bench
 from .plan import plan_sibling
 from .reconcile import Newcomer
+from .scrub import is_reset_as_a_set, with_scrub_of
 
 
 def judge_newcomer(bench: Bench, newcomer: Newcomer) -> DeviceJoined:
@@ -36,5 +38,6 @@ def judge_newcomer(bench: Bench, newcomer: Newcomer) -> DeviceJoined:
     judge_added(bench.policy, peer, device, lease.terms, hand_over)
     check_member(Domains(bench.sets), bench.ledger, peer, device)
     check_guard(bench.sets, bench.facts, [device], [], lease.terms)
-    leased, steps = plan_sibling(device)
+    leased, steps = plan_sibling(device, to_reset=is_reset_as_a_set(lease))
+    leased = with_scrub_of(bench.sets, lease, leased, hand_over)
     return DeviceJoined(lease.id, leased, steps)

@@ -203,10 +203,13 @@ def _steps_for(member: Device, is_requested: bool) -> list[Step]:
     return steps
 
 
-def plan_sibling(member: Device) -> tuple[LeaseDevice, tuple[Step, ...]]:
-    """How to park a device that was added to a leased group. Raises RefusedError."""
+def plan_sibling(member: Device, *, to_reset: bool = False) -> tuple[LeaseDevice, tuple[Step, ...]]:
+    """How to park a device that was added to a leased group; ``to_reset``: on vfio-pci in any case,
+    since a hot reset has to hit it. Raises RefusedError."""
     assert member.group is not None
-    steps = tuple(_steps_for(member, is_requested=False))
+    steps = tuple(_steps_for(member, is_requested=to_reset))
+    if to_reset:
+        steps = tuple(replace(s, sibling=True) if isinstance(s, Bind) else s for s in steps)
     return _lease_device(member, member.group, "sibling", None, None, touched=bool(steps)), steps
 
 

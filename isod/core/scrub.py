@@ -45,16 +45,46 @@ def with_scrub(
     for device in needy:
         members, obstacle = _set_within(sets, device.address, ours)
         if obstacle is not None and scrub == "require":
-            raise RefusedError(
-                Reason.terms,
-                f"{device.address.short} has no function reset, and scrub is required: {obstacle}",
-                hint="the rule requires a scrub: ask for the whole set (isoctl --whole-set), "
-                "or have the rule changed",
-                term="scrub",
-                devices=[str(device.address)],
-            )
+            raise _no_scrub(device.address, obstacle)
         found[device.address] = members
     return tuple(replace(d, hot_reset=found.get(d.address, ())) for d in devices)
+
+
+def with_scrub_of(
+    sets: ResetSets, lease: Lease, device: LeaseDevice, hand_over: HandOver
+) -> LeaseDevice:
+    """A device that joins a lease, with the reset set that scrubs it, if the client will reach it
+    (its group was handed over as ``hand_over``) and it needs one. Raises RefusedError (terms) where
+    a scrub is required and there is none."""
+    scrub = lease.terms.scrub
+    if hand_over == "iommufd" or scrub == "off" or device.resets_alone:
+        return device
+    all_of_it = (*lease.devices, device)
+    ours = Owner(
+        hand_over,
+        frozenset(one.group for one in all_of_it),
+        to_bind=frozenset(one.address for one in all_of_it if _bound(one)),
+    )
+    members, obstacle = _set_within(sets, device.address, ours)
+    if obstacle is not None and scrub == "require":
+        raise _no_scrub(device.address, obstacle)
+    return replace(device, hot_reset=members)
+
+
+def is_reset_as_a_set(lease: Lease) -> bool:
+    """Whether the lease cannot end without a hot reset: all that is in its groups will be hit."""
+    return lease.terms.scrub == "require" and any(one.hot_reset for one in lease.devices)
+
+
+def _no_scrub(address: Address, obstacle: str) -> RefusedError:
+    return RefusedError(
+        Reason.terms,
+        f"{address.short} has no function reset, and scrub is required: {obstacle}",
+        hint="the rule requires a scrub: ask for the whole set (isoctl --whole-set), "
+        "or have the rule changed",
+        term="scrub",
+        devices=[str(address)],
+    )
 
 
 def _set_within(

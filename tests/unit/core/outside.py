@@ -9,6 +9,7 @@ from isod.core.domain import Domains
 from isod.core.plan import plan_sibling
 from isod.core.reconcile import Newcomer
 from isod.core.reset_set import ResetSets
+from isod.core.scrub import is_reset_as_a_set
 from isod.model.address import Address
 from isod.model.event import DeviceJoined, Event, Stranger
 from isod.model.host import Device, Group, HostSnapshot
@@ -123,7 +124,7 @@ class Outside:
         lease, device = newcomer.lease, newcomer.device
         if device.address in self._shell.taken or self._dice.random() < 0.2:
             return Stranger(lease.id, device.address, device.generation, "denied")
-        leased, steps = plan_sibling(device)
+        leased, steps = plan_sibling(device, to_reset=is_reset_as_a_set(lease))
         return DeviceJoined(lease.id, leased, steps)
 
     def _leased(self) -> list[Address]:

@@ -7,16 +7,23 @@ from typing import Any
 
 import pytest
 
+from isod.core.consider import Bench
 from isod.core.explain import planned_steps
+from isod.core.ledger import Ledger
+from isod.core.newcomer import judge_newcomer
 from isod.core.plan import Plan, steps_to_give_back
+from isod.core.reconcile import newcomers
 from isod.core.reset_set import ResetSets
 from isod.core.scrub import in_the_way, unclean
-from isod.model.host import HostSnapshot
+from isod.model.critical import CriticalFacts
+from isod.model.event import DeviceJoined, Granted, Prepared
+from isod.model.host import Device, HostSnapshot
 from isod.model.lease import Lease
+from isod.model.policy import Policy
 from isod.model.reason import Reason, Refusal, RefusedError
-from isod.model.step import HotReset, Reset, Step
+from isod.model.step import HandOver, HotReset, Reset, Step
 
-from .build import at, bridge, device, host, lease_for
+from .build import allow, at, bridge, device, host, lease_for
 
 OLD: dict[str, Any] = {"reset_methods": ("bus",)}
 PAIR = (
@@ -185,3 +192,49 @@ def test_what_a_failed_reset_leaves_unclean(
     assert [entry.address.short for entry in found] == unclean_ones
     assert all("not scrubbed after lease L1: it failed" in entry.why for entry in found)
     assert unclean(given, at("04:01.0"), replace(refusal, details={"step": "restore"})) == ()
+
+
+# --- devices that are added to a leased group ---------------------------------------------------
+
+
+def joining(
+    hand_over: HandOver, driver: str | None = None, added: Device = PAIR[2], **terms: Any
+) -> DeviceJoined:
+    """A device with a hot reset only is added to the group of 04:01.0, which was leased before."""
+    alone = host(*(one for one in HOST.devices.values() if one.address != at("04:02.0")))
+    ledger = Ledger()
+    given = replace(lease("04:01.0", snapshot=alone, **terms), hand_over=hand_over)
+    ledger.apply(Granted(given))
+    ledger.apply(Prepared("L1", (), given.devices))
+    now = host(*alone.devices.values(), replace(added, driver=driver))
+    bench = Bench(Policy((allow(),), 1), ResetSets(now), ledger, CriticalFacts())
+    (newcomer,) = newcomers(now, ledger)
+    return judge_newcomer(bench, newcomer)
+
+
+@pytest.mark.parametrize("hand_over", ["group", "nodes"])
+def test_what_is_added_where_the_client_reaches_it_is_scrubbed_with_its_set(
+    hand_over: HandOver,
+) -> None:
+    joined = joining(hand_over, scrub="require")
+    assert joined.device.hot_reset == (at("04:01.0"), at("04:02.0"))
+
+
+def test_what_is_added_where_the_client_does_not_reach_it_needs_no_scrub() -> None:
+    assert joining("iommufd", scrub="require").device.hot_reset == ()
+
+
+def test_what_is_added_and_cannot_be_scrubbed_as_the_rule_demands_is_not_parked() -> None:
+    shared = device("05:00.2", 3, **OLD)
+    with pytest.raises(RefusedError, match=r"scrub is required: a hot reset would hit 05:00\.0"):
+        joining("group", added=shared, scrub="require")
+    assert joining("group", added=shared, scrub="try").device.hot_reset == ()
+    assert joining("iommufd", added=shared, scrub="require").device.hot_reset == ()
+
+
+def test_what_is_added_on_pci_stub_is_bound_where_a_hot_reset_has_to_hit_it() -> None:
+    """Otherwise the lease would wait for ever: nobody takes the device off pci-stub."""
+    joined = joining("iommufd", "pci-stub", scrub="require")
+    assert words(joined.steps) == ["unbind 04:02.0", "bind 04:02.0"]
+    assert joined.device.former_driver == "pci-stub"
+    assert joining("iommufd", "pci-stub", scrub="try").steps == ()
