@@ -39,8 +39,10 @@ def check_quota(leases: Iterable[Lease], peer: Peer, rules: Iterable[Rule], limi
             (quota.total, everybodys[name], "all together have"),
         ):
             if limit is not None and had + count > limit:
+                devices = "1 device" if limit == 1 else f"{limit} devices"
                 raise RefusedError(
                     Reason.quota,
-                    f"rule {name} allows {limit} devices: {whose} {had}, asked for {count} more",
+                    f"rule {name} allows {devices}: {whose} {had}, asked for {count} more",
+                    hint=None if had else "ask for fewer devices",
                     rule=name,
                 )

@@ -72,6 +72,7 @@ def holder(lease: Lease | None, peer: Peer) -> Holder | None:
         yours=lease.owner.uid == peer.uid,
         lease=lease.id,
         user=lease.owner.name,
+        uid=lease.owner.uid,
         since=lease.granted_at,
     )
 

@@ -75,11 +75,13 @@ class HostInfo(Result):
 
 
 class Holder(Result):
-    """Whose lease it is, as far as the asker may know: the lease's id only of one's own."""
+    """Whose lease it is, as far as the asker may know: the lease and its owner only of one's own,
+    and to administrators. ``user``: a name, where isod knows one besides the ``uid``."""
 
     yours: bool
     lease: str | None = None
     user: str | None = None
+    uid: int | None = None
     since: float | None = None
 
 

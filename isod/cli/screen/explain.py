@@ -51,6 +51,8 @@ def _steps(plan: Sequence[PlannedStep]) -> list[Text]:
         line = f"  {number:>2} {step.step:<8} {escape(step.text)}"
         if step.undo is not None:
             line = f"{line:<{_UNDO_COLUMN}} undone by: {escape(step.undo)}"
+        elif step.step == "reset":
+            line = f"{line:<{_UNDO_COLUMN}} scrub is required"  # before a hand-over only then
         lines.append(Text(line))
     return lines
 

@@ -13,7 +13,7 @@ from isod.cli.handed import HandedFiles
 from isod.model.reply import LeasedDevice, LeaseInfo
 
 from .terminal import escape
-from .words import age, clock, comma_list, short_list
+from .words import age, clock, comma_list, short_list, user_name
 
 _WHY = {"sibling": "comes along: it shares the group", "reset_set": "comes along: shared reset"}
 
@@ -35,7 +35,7 @@ def leases_screen(leases: Sequence[LeaseInfo], now: float) -> RenderableType:
             lease.id,
             lease.state,
             age(lease.granted_at, now),
-            f"{lease.owner.user or lease.owner.uid} ({lease.owner.pid})",
+            f"{user_name(lease.owner.user, lease.owner.uid)} ({lease.owner.pid})",
             lease.rule,
             lease.hand_over,
             _devices(lease),

@@ -9,7 +9,7 @@ from rich.text import Text
 from isod.model.reply import LeaseInfo, RevokeResult
 
 from .terminal import escape
-from .words import age, short_list
+from .words import age, short_list, user_name
 
 _PEER = {
     "ending": "Its owner is being ended.",
@@ -28,7 +28,7 @@ def revoked_screen(result: RevokeResult, now: float) -> RenderableType:
 def progress_words(lease: LeaseInfo, now: float) -> str:
     """Where it stands, in a line."""
     given, name = lease.revocation, escape(lease.id)
-    who = f"{escape(lease.owner.user or str(lease.owner.uid))} ({lease.owner.pid})"
+    who = f"{escape(user_name(lease.owner.user, lease.owner.uid))} ({lease.owner.pid})"
     if lease.state == "leased":
         if given is None:
             return f"Lease {name} is leased to {who}."

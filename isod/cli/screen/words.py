@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 import time
 from collections.abc import Iterable
 
@@ -27,11 +28,23 @@ def clock(at: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at))
 
 
+def user_name(name: str | None, uid: int | None) -> str:
+    """What a user is called here: isod asks no name service, which may take its time."""
+    if name is not None or uid is None:
+        return name or "somebody"
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
 def holder_words(holder: Holder | None, now: float) -> str:
     """Lease, user and age, as far as the asker may know them."""
     if holder is None:
         return ""
-    words = [word for word in (holder.lease, holder.user) if word is not None]
+    known = holder.user is not None or holder.uid is not None
+    user = user_name(holder.user, holder.uid) if known else None
+    words = [word for word in (holder.lease, user) if word is not None]
     if holder.since is not None:
         words.append(age(holder.since, now))
     return escape(" ".join(words))

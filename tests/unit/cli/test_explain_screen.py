@@ -23,6 +23,7 @@ def test_rule_steps_and_undo_are_told_within_the_width() -> None:
         ),
         plan=(
             PlannedStep(step="unbind", text="02:00.0 from nvme", undo="probing again"),
+            PlannedStep(step="reset", text="02:00.0 (function)"),
             PlannedStep(step="open", text="iommufd, vfio3\x1b[31m (unbound)"),
         ),
         devices=(LeasedDevice(address=NVME, generation=1, group=13, why="requested"),),
@@ -33,6 +34,7 @@ def test_rule_steps_and_undo_are_told_within_the_width() -> None:
     assert lines[0].startswith("Allowed by rule alice-vm (50-vm.toml).  1 device, 1 group, nothing")
     assert "1 unbind   02:00.0 from nvme" in lines[1]
     assert lines[1].rstrip().endswith("undone by: probing again")
+    assert lines[2].split() == ["2", "reset", "02:00.0", "(function)", "scrub", "is", "required"]
     assert "\x1b" not in "".join(lines)
     assert lines[-1] == "Warning: memlock not raised"
     assert max(map(len, lines)) <= WIDTH

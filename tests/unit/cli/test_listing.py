@@ -61,6 +61,8 @@ def test_a_machine_without_devices_says_so() -> None:
         ("free", None, "free"),
         ("leased", Holder(yours=False), "leased"),
         ("leased", Holder(yours=False, user="bob", since=TWO_HOURS_AGO), "leased bob 2h"),
+        ("leased", Holder(yours=True, lease="L7", uid=0), "leased L7 root"),
+        ("leased", Holder(yours=True, lease="L7", uid=4_000_000), "leased L7 uid 4000000"),
         ("parked", Holder(yours=False), "parked"),
         ("draining", Holder(yours=True, lease="L7"), "draining L7"),
         ("quarantined", None, "quarantined"),

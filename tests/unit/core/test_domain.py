@@ -107,6 +107,7 @@ class TestPhysicalFunction:
         assert refusal.details["holder"] == {
             "yours": True,
             "lease": "L1",
+            "uid": ALICE.uid,
             "since": 0.0,
         }
 

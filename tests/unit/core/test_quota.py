@@ -38,6 +38,15 @@ def test_a_user_has_a_share() -> None:
     assert "asked for 3 more" in refused(asked=3)
 
 
+def test_who_has_nothing_has_nothing_to_release() -> None:
+    with pytest.raises(RefusedError) as caught:
+        check_quota([], ALICE, [TWO] * 3, Limits())
+    assert caught.value.refusal.hint == "ask for fewer devices"
+    single = allow(name="one", quota=Quota(devices=1))
+    with pytest.raises(RefusedError, match="allows 1 device: you have 0, asked for 2 more"):
+        check_quota([], ALICE, [single] * 2, Limits())
+
+
 def test_draining_leases_count() -> None:
     assert "you have 2" in refused(lease(ALICE.uid, 2, state=State.draining))
 
