@@ -323,7 +323,7 @@ class Ledger(HostFacts):
             effects += self._quarantine(scrub.unclean(lease, address, problem))
             effects.append(Announce("device.stranded", lease, f"{address}: {problem.message}"))
         refusal = self._refusals.pop(lease.id, None)
-        self._begun.pop(lease.id, None)
+        returned = devices_to_return(lease, self._begun.pop(lease.id, len(lease.plan)))
         del self._leases[lease.id]
         for group in lease.groups:
             del self._groups[group.number]
@@ -332,7 +332,7 @@ class Ledger(HostFacts):
         # Told first: killed in between, isod goes the way back again and tells it once more.
         effects += [Announce("lease.ended", lease, lease.ending), Forget(lease)]
         if refusal is not None:
-            effects.append(Refuse(lease, with_undone(refusal, lease, event)))
+            effects.append(Refuse(lease, with_undone(refusal, returned, event)))
         return tuple(effects)
 
     def _ignore(self, lease: Lease, event: Event) -> Effects:

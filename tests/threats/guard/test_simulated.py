@@ -141,7 +141,7 @@ def test_what_the_host_begins_to_need_in_the_middle_of_a_grant_is_not_unbound(
     assert answer["error"]["message"] == f"04:01.0 {ROUTE}"
     data = answer["error"]["data"]
     assert (data["reason"], data["step"]) == ("host_critical", "unbind")
-    assert f"pci:{DISK}" in data["undone"]
+    assert data["undone"] == [f"pci:{DISK}"]
     assert stage.picture() == before
 
 

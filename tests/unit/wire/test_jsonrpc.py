@@ -96,7 +96,8 @@ def test_a_model_is_written_by_its_aliases() -> None:
     answer = _document(jsonrpc.result(3, page))
     assert answer["id"] == 3
     (written,) = answer["result"]["devices"]
-    empty = dict.fromkeys(("holder", "quarantine", "waiting"))
+    may_be = ("holder", "quarantine", "waiting", "ahead_problem", "held_outside")
+    empty = dict.fromkeys(may_be)
     defaults: dict[str, object] = {**empty, "needed": [], "ahead": False}
     assert written == {"address": "pci:0000:01:00.0", "class": "0200", **defaults}
 
