@@ -63,3 +63,14 @@ def deaf_override(address: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", str(attribute)], check=True)
+
+
+@contextmanager
+def being_unbound(address: str) -> Iterator[None]:
+    """A process writes the device's name to ``unbind``; it may have to wait for a client."""
+    driver = (_PCI / "devices" / address / "driver").resolve()
+    writing = subprocess.Popen(["sh", "-c", f"echo {address} > {driver}/unbind"])
+    try:
+        yield
+    finally:
+        assert writing.wait(120) == 0

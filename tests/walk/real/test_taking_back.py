@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.walk.conftest import Start
 from tests.walk.stage import Stage
 
 from .conftest import rules
+from .outside import being_unbound
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _SCOPE = "isod-walk.slice/vm.scope"
@@ -92,6 +94,45 @@ def test_an_unbound_cdev_ends_its_owner_and_the_unbind_returns(
         client.do("release_only")
         client.wait()
         stage.daemon.wait_for("lease.ended_peer", lease, "by SIGTERM")
+        stage.until_restored()
+
+
+def test_who_keeps_a_device_that_is_taken_away_is_ended(stage: Stage, borrower: Start) -> None:
+    with under(stage, 'revoke = { ask = "1s", then = "kill" }'):
+        client = borrower()
+        client.connect(stage)
+        single, pair = stage.machine.device("single"), stage.machine.device("pair")
+        lease = client.do("acquire", devices=[single, pair], hand_over="iommufd")["id"]
+        client.do("use", what="bind")
+        with being_unbound(single):
+            stage.daemon.wait_for("lease.held_outside", lease, "close it within 1 s, or be ended")
+            stage.daemon.wait_for("lease.draining", lease, "was not closed in time")
+            client.wait()
+        stage.daemon.wait_for("lease.ended_peer", lease)
+        stage.until_restored()
+
+
+def test_who_has_closed_a_device_that_is_taken_away_keeps_the_others(
+    stage: Stage, borrower: Start
+) -> None:
+    with under(stage, 'revoke = { ask = "1s", then = "kill" }'):
+        client = borrower()
+        client.connect(stage)
+        single, pair = stage.machine.device("single"), stage.machine.device("pair")
+        lease = client.do("acquire", devices=[single, pair], hand_over="iommufd")["id"]
+        client.do("take", role="device", which=single)
+        client.do("close_taken")
+        with being_unbound(single):
+            stage.daemon.wait_for("lease.held_outside", lease, "close it within 1 s, or be ended")
+
+        def known() -> dict[str, Any]:
+            seen = look(stage, lease)
+            assert seen is not None
+            return seen
+
+        stage.daemon.until(lambda: known().get("leaving") is None, "not proven closed")
+        assert known()["state"] == "leased"
+        client.do("close")
         stage.until_restored()
 
 
