@@ -100,15 +100,22 @@ class Helpers:
     def write(self, writes: Sequence[Write], seconds: float) -> list[int]:
         """Do writes that must not take longer than ``seconds``: their errnos, in order.
 
+        They may be made twice: where the process was killed, another makes them anew, once. It
+        ends only after the kernel has let go of its write, so that the two do not meet.
+
         Raises StuckError, and OSError when the process failed.
         """
-        return self.collect(self._send("write", *_acts(writes)), seconds)
+        try:
+            return self.collect(self._send("write", *_acts(writes)), seconds)
+        except BrokenPipeError:
+            return self.collect(self._send("write", *_acts(writes)), seconds)
 
     def read(self, paths: Iterable[str], seconds: float) -> dict[str, tuple[int, str] | None]:
         """Read attributes: errno and text each, or None where the kernel did not answer within
         ``seconds``. Raises OSError when the process failed."""
         left = list(paths)
         found: dict[str, tuple[int, str] | None] = {}
+        ended = False
         while left:
             pipe = self._send("read", *left)
             done = 0
@@ -127,9 +134,11 @@ class Helpers:
             except ValueError as error:
                 self.leave(pipe)
                 raise OSError(errno.EPROTO, "not an answer") from error
-            except OSError:
+            except OSError:  # it was killed: once another goes on
                 self.leave(pipe)
-                raise
+                if ended:
+                    raise
+                ended = True
             else:
                 self._keep(pipe)
             left = left[done:]

@@ -7,6 +7,7 @@ import os
 import select
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,40 @@ def test_an_idle_process_that_died_is_replaced(helpers: Helpers) -> None:
     os.kill(pending.pid, 9)
     os.waitid(os.P_PID, pending.pid, os.WEXITED | os.WNOWAIT)
     assert helpers.write([], _PATIENCE) == []
+
+
+@pytest.mark.parametrize(("kills", "answer"), [(1, [0]), (2, errno.EPIPE)])
+def test_what_a_killed_process_left_another_does(
+    helpers: Helpers, sysfs: Path, kills: int, answer: object
+) -> None:
+    """Once: what kills the second, too, is told."""
+    both = [helpers.start([]), helpers.start([])]
+    idle = {pending.pid for pending in both}
+    for pending in both:
+        pending.finish()
+    with ThreadPoolExecutor(1) as thread:
+        written = thread.submit(helpers.write, [Write("devices/one/unbind", "x")], _PATIENCE)
+        for _ in range(kills):
+            busy = one_that_waits(idle)
+            os.kill(busy, 9)
+            idle.discard(busy)
+        if kills == 1:
+            reader = os.open(sysfs / "devices/one/unbind", os.O_RDONLY | os.O_NONBLOCK)
+            assert written.result() == answer
+            assert os.read(reader, 10) == b"x"
+            os.close(reader)
+        else:
+            with pytest.raises(OSError, match="ended") as raised:
+                written.result()
+            assert raised.value.errno == answer
+
+
+def one_that_waits(pids: set[int]) -> int:
+    """The process that waits for somebody at the FIFO's other end (fs/pipe.c)."""
+    while True:
+        for pid in pids:
+            if "wait_for_partner" in Path(f"/proc/{pid}/wchan").read_text():
+                return pid
 
 
 def test_it_ends_with_its_daemon(sysfs: Path) -> None:
