@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from isod.client.errors import Refused
 from isod.kernel.simulated.hosts import STANDARD
 from tests.lab.selection import guest_here
 from tests.walk.borrowers import Borrowers
@@ -151,12 +152,14 @@ class _Run:
             self.killed_again = str(tap.killed)
 
     def _until_killed(self, act: Callable[[], None]) -> None:
-        """Whoever deals with a daemon that is killed sees an error; without a kill it is one."""
+        """Whoever deals with a daemon that is killed sees an error; without a kill it is one.
+        Where only a helper is killed its daemon may refuse."""
         try:
             act()
         except Exception as error:
             tap = self._launcher.tap
-            if tap.killed is None or self._kill.victim == "helper" or not is_lost(error):
+            refused = isinstance(error, Refused) or self._kill.victim != "helper"
+            if tap.killed is None or not refused or not is_lost(error):
                 raise
 
     def _end_daemon(self) -> None:
