@@ -35,11 +35,12 @@ def main(arguments: Sequence[str]) -> int:
     with pool_of(options.jobs) as pool:
         for walk in options.walks or WALKS:
             chance = random.Random(f"{SEED} {walk}")
-            row, outcomes = every_call(pool, walk, "daemon", _tell)
+            row = every_call(pool, walk, "daemon", _tell)
             found = [row]
-            if any(outcome.helper_calls for outcome in outcomes):
-                found += [every_call(pool, walk, victim, _tell)[0] for victim in _WITH_HELPER]
-            found.append(every_recovery_call(pool, walk, outcomes, chance, _tell))
+            if any(outcome.helper_calls for outcome in row.hit.values()):
+                found += [every_call(pool, walk, victim, _tell) for victim in _WITH_HELPER]
+            if row.hit:
+                found.append(every_recovery_call(pool, walk, row.hit, chance, _tell))
             for one in found:
                 print(
                     f"{one.name}: {one.reached} reached, {len(one.violations)} violations, "

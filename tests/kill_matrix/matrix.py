@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -13,101 +13,111 @@ from .run import Kill, Outcome
 from .tap import Victim
 
 # Threads take turns as they like, so that one run of a walk has a few calls more than another.
-# A walk has no n-th call if it completed so often without one.
+# A call that so many runs did not have is not there, and after so many of these the walk is over.
 TRIES = 3
+BEYOND = 3
+# What a few runs have and most do not is tried so often.
+RARE = 20
+
+Tell = Callable[[Outcome], None]
+Try = Callable[[int], Kill]
+Hit = Callable[[Outcome], bool]
 
 
 @dataclass
 class Row:
-    """What came of one walk with one kind of kill. ``reached`` is the last n that was killed at."""
+    """What came of one walk with one kind of kill. ``hit`` are the n at which it was killed."""
 
     name: str
-    reached: int = 0
-    kills: int = 0
+    hit: dict[int, Outcome] = field(default_factory=dict)
     violations: list[Outcome] = field(default_factory=list)
     seconds: float = 0.0
 
-    def take(self, outcome: Outcome, number: int, hit: bool) -> None:
-        self.seconds += outcome.seconds
-        if hit:
-            self.kills += 1
-            self.reached = max(self.reached, number)
-        if outcome.violation is not None:
-            self.violations.append(outcome)
+    @property
+    def reached(self) -> int:
+        return max(self.hit, default=0)
+
+    @property
+    def missed(self) -> list[int]:
+        """Calls before the last one that no run had when it was to be killed at them."""
+        return [number for number in range(1, self.reached) if number not in self.hit]
 
 
-Tell = Callable[[Outcome], None]
+def every_call(pool: Pool, walk: str, victim: Victim, tell: Tell) -> Row:
+    """Kill at every n until there is none any more."""
+    whom = {"daemon": "", "helper": ", helper killed", "both": ", helper and daemon killed"}
+    row = Row(walk + whom[victim])
 
+    def first(number: int) -> Kill:
+        return Kill(walk, number, victim)
 
-def every_call(pool: Pool, walk: str, victim: Victim, tell: Tell) -> tuple[Row, list[Outcome]]:
-    """Kill at every n until there is none any more; with what came of each."""
-    row = Row(f"{walk}" if victim == "daemon" else f"{walk}, {victim} killed")
-    row.name = row.name.replace("both killed", "helper and daemon killed")
-    outcomes: list[Outcome] = []
-    under_way: deque[tuple[int, int, Future[Outcome]]] = deque()
-    number, end = 0, False
-    while under_way or not end:
-        while not end and len(under_way) < 2 * pool.jobs:
-            number += 1
-            under_way.append((number, 1, pool.submit(Kill(walk, number, victim))))
-        at, tries, future = under_way.popleft()
-        outcome = future.result()
-        hit = outcome.killed is not None
-        row.take(outcome, at, hit)
-        tell(outcome)
-        if hit:
-            outcomes.append(outcome)
-        elif outcome.violation is None and tries < TRIES and not end:
-            under_way.appendleft((at, tries + 1, pool.submit(Kill(walk, at, victim))))
-        else:
-            end = True
-    return row, outcomes
+    _until_unkilled(pool, row, first, lambda outcome: outcome.killed is not None, tell)
+    return row
 
 
 def every_recovery_call(
-    pool: Pool, walk: str, outcomes: Iterable[Outcome], chance: random.Random, tell: Tell
+    pool: Pool, walk: str, outcomes: Mapping[int, Outcome], chance: random.Random, tell: Tell
 ) -> Row:
     """Kill once more at every call of a recovery: that after one of those kills, chosen at random,
     whose recovery had so many calls."""
-    recoveries = {outcome.kill.at: outcome.recovery_calls for outcome in outcomes}
+    recoveries = {at: outcome.recovery_calls for at, outcome in outcomes.items()}
+    longest = max(recoveries, key=lambda at: recoveries[at])
     row = Row(f"{walk}, then its recovery")
-    under_way: deque[tuple[int, int, Future[Outcome]]] = deque()
-    kills = _recoveries(walk, recoveries, chance)
-    while True:
-        while len(under_way) < 2 * pool.jobs and (kill := next(kills, None)) is not None:
-            under_way.append((kill.again_at, 1, pool.submit(kill)))
-        if not under_way:
-            return row
-        at, tries, future = under_way.popleft()
-        outcome = future.result()
-        hit = outcome.killed_again is not None
-        row.take(outcome, at, hit)
+
+    def again(number: int) -> Kill:
+        long_enough = [at for at, calls in recoveries.items() if calls >= number]
+        return Kill(walk, chance.choice(long_enough or [longest]), again_at=number)
+
+    _until_unkilled(pool, row, again, lambda outcome: outcome.killed_again is not None, tell)
+    return row
+
+
+def _until_unkilled(pool: Pool, row: Row, attempt: Try, hit: Hit, tell: Tell) -> None:
+    def take(number: int, outcome: Outcome) -> bool:
+        """Whether the number need not be tried again."""
+        row.seconds += outcome.seconds
         tell(outcome)
-        if not hit and outcome.violation is None and tries < TRIES:
-            kill = _recovery(walk, recoveries, at, chance)
-            under_way.appendleft((at, tries + 1, pool.submit(kill)))
+        if outcome.violation is not None:
+            row.violations.append(outcome)
+        if hit(outcome):
+            row.hit[number] = outcome
+        return hit(outcome) or outcome.violation is not None
 
-
-def _recoveries(walk: str, recoveries: dict[int, int], chance: random.Random) -> Iterator[Kill]:
-    for at in range(1, max(recoveries.values(), default=0) + 1):
-        yield _recovery(walk, recoveries, at, chance)
-
-
-def _recovery(walk: str, recoveries: dict[int, int], at: int, chance: random.Random) -> Kill:
-    long_enough = [first for first, calls in recoveries.items() if calls >= at]
-    return Kill(walk, chance.choice(long_enough), again_at=at)
+    under_way: deque[tuple[int, int, Future[Outcome]]] = deque()
+    number = beyond = 0
+    while under_way or beyond < BEYOND:
+        while beyond < BEYOND and len(under_way) < 2 * pool.jobs:
+            number += 1
+            under_way.append((number, 1, pool.submit(attempt(number))))
+        at, tries, future = under_way.popleft()
+        done = take(at, future.result())
+        if at in row.hit:
+            beyond = 0
+        elif not done and tries < TRIES and beyond < BEYOND:
+            under_way.appendleft((at, tries + 1, pool.submit(attempt(at))))
+        else:
+            beyond += 1
+    for rare in row.missed:
+        for _ in range(RARE):
+            if take(rare, pool.submit(attempt(rare)).result()):
+                break
 
 
 def table(rows: Iterable[Row]) -> str:
     """The rows as text, with their sums."""
     listed = list(rows)
     width = max([len(row.name) for row in listed], default=0)
-    lines = [f"{'walk':<{width}}  n reached  kills  violations"]
+    lines = [f"{'walk':<{width}}  n reached  killed at  violations"]
     lines += [
-        f"{row.name:<{width}}  {row.reached:>9}  {row.kills:>5}  {len(row.violations):>10}"
+        f"{row.name:<{width}}  {row.reached:>9}  {len(row.hit):>9}  {len(row.violations):>10}"
         for row in listed
     ]
-    kills = sum(row.kills for row in listed)
+    kills = sum(len(row.hit) for row in listed)
     violations = sum(len(row.violations) for row in listed)
-    lines.append(f"{'together':<{width}}  {'':>9}  {kills:>5}  {violations:>10}")
+    lines.append(f"{'together':<{width}}  {'':>9}  {kills:>9}  {violations:>10}")
+    lines += [
+        f"{row.name}: none of {RARE} runs had a call {', '.join(map(str, row.missed))}"
+        for row in listed
+        if row.missed
+    ]
     return "\n".join(lines)
