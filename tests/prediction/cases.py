@@ -23,7 +23,7 @@ class Function:
 
     ``kept``: it is on no vfio driver and stays so (a bridge, a physical function in use).
     ``on_vfio``: it is on one and stays so (a virtual function, and its physical one if that is on
-    vfio, too). ``token``: opening it takes the VF token.
+    vfio, too). ``token``: opening it takes the VF token. ``noiommu``: its group is vfio's fake one.
     """
 
     address: str
@@ -33,6 +33,7 @@ class Function:
     kept: bool = False
     on_vfio: bool = False
     token: bool = False
+    noiommu: bool = False
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,9 @@ class _Group(_Writer):
     ) -> tuple[str, ...]:
         """The caller opens and passes the group of every other function, but not ``without``."""
         caller = self.caller
-        lines = ["container c", f"group own /dev/vfio/{caller.group}", "attach own c", "iommu c"]
+        node, kind = ("noiommu-", " noiommu") if caller.noiommu else ("", "")
+        lines = ["container c", f"group own /dev/vfio/{node}{caller.group}"]
+        lines += ["attach own c", f"iommu c{kind}"]
         lines.append(f"device d own {caller.address}" + _named_token(caller))
         passed = ["own"] if own else []
         known = {caller.group} | ({without} if without is not None else set())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
@@ -19,10 +19,12 @@ from isod.model.host import Features
 from isod.model.reset import ResetAnswer
 from tests.prediction import machine
 from tests.prediction.cases import Case, Function, HandOver, cases, sample
-from tests.prediction.tally import ALONE, BESIDE, NOT_ISOLATED, NOT_OPENED, Tally
-from tests.prediction.truth import Answer, read_client, truth
+from tests.prediction.tally import ALONE, BESIDE, NO_SET, NOT_ISOLATED, NOT_OPENED, Tally
+from tests.prediction.truth import Answer, Truth, read_client, truth
 
 _REFUSED = {errno.EINVAL, errno.EPERM, errno.ENODEV}
+# Permitted, and then it went well or the port could not do it.
+_DONE = {0, errno.ENOTTY}
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,14 @@ class Prediction:
 class Comparison:
     """Compares on this machine. ``book`` is where predictions are written before anything opens.
     Without ``isolated`` MSIs no caller gets a device open, so none can ask for a reset. If not the
-    ``whole``, it is a sample of each set's cases."""
+    ``whole``, it is a sample of each set's cases. ``tried``: the functions of all sets so far."""
 
     program: Path
     book: Path
+    tally: Tally
     whole: bool = False
     isolated: bool = True
-    tally: Tally = field(default_factory=Tally)
+    tried: set[str] = field(default_factory=set)
 
     def compare(
         self, members: Sequence[Function], callers: Sequence[str], *, cdevs: bool, stub: bool
@@ -68,6 +71,8 @@ class Comparison:
             for case in cases(members, caller, hand_over, cdevs=cdevs, stub=stub)
         ]
 
+        if found:
+            self.tried.update(member.address for member in members)
         if not self.whole:
             found = list(sample(found, members))
 
@@ -117,8 +122,7 @@ class Comparison:
         if not self.isolated:
             if true.asked:
                 self.tally.mismatches.append(f"{what}: opened without isolated MSIs")
-            self.tally.cases += 1
-            self.tally.cells[NOT_ISOLATED, case.hand_over] += 1
+            self.tally.count(NOT_ISOLATED, case.hand_over, permitted=False, succeeded=False)
             return
         info, reset = answers[-2:]
         permitted = true.asked and reset["errno"] not in _REFUSED
@@ -126,31 +130,34 @@ class Comparison:
         if predicted.answer.permits(true.here, true.passed) != permitted:
             complaints.append(f"predicted {predicted.answer}, the kernel said {reset}")
         if true.asked:
+            if reset["errno"] not in _REFUSED | _DONE:
+                complaints.append(f"neither permitted nor refused: {reset}")
             hit = predicted.hits
             ruled = verdict(None if hit is None else [true.members[name] for name in hit])
             if (ruled == "permitted") != permitted:
                 complaints.append(f"the table says {ruled}, the kernel {reset}: {true.members}")
         elif case.focus is None or drivers[case.focus] in (None, "vfio-pci", "pci-stub"):
             complaints.append(f"the caller could not ask: {client.refused}")
+        succeeded = true.asked and reset["errno"] == 0
         listed = {name for name, _ in info["functions"]}
-        self._count(case, true.members, true.asked, not listed or case.focus in listed)
-        self.tally.permitted += permitted
-        self.tally.succeeded += true.asked and reset["errno"] == 0
+        row, column = _cell(case, true, listed)
+        self.tally.count(row, column, permitted=permitted, succeeded=succeeded)
         self.tally.mismatches += [f"{what}: {complaint}" for complaint in complaints]
         print(f"{what}: {'permitted' if permitted else 'refused'}, errno {reset['errno']}")
 
-    def _count(self, case: Case, members: object, asked: bool, hit: bool) -> None:
-        self.tally.cases += 1
-        if case.focus is None:
-            self.tally.cells[ALONE, case.hand_over] += 1
-        elif not asked:
-            self.tally.cells[NOT_OPENED, case.hand_over] += 1
-        elif not hit:
-            self.tally.cells[BESIDE, case.hand_over] += 1
-        else:
-            assert isinstance(members, dict)
-            state, claim = members[case.focus]
-            self.tally.cells[state.value, claim.value] += 1
+
+def _cell(case: Case, true: Truth, listed: Collection[str]) -> tuple[str, str]:
+    """Where the case is counted; ``listed``: what the kernel says that the reset would hit."""
+    if not true.asked:
+        return NOT_OPENED, case.hand_over
+    if not listed:
+        return NO_SET, case.hand_over
+    if case.focus is None:
+        return ALONE, case.hand_over
+    if case.focus not in listed:
+        return BESIDE, case.hand_over
+    state, claim = true.members[case.focus]
+    return state.value, claim.value
 
 
 def _with_listed_groups(case: Case, answers: Sequence[Answer]) -> Case:

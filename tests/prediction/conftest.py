@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
+from tests.prediction.guests import guests
 from tests.prediction.tally import Tally
 
-_TALLY = Tally()
+_TALLIES: dict[str, Tally] = {}
 _GUESTS = "test_prediction.py"
-_NEEDED = {
-    f"{test}[{kernel}-{topology}-prediction]"
-    for test, topology in (
-        ("test_sets_with_bridges", "reset-sets"),
-        ("test_virtual_functions", "sriov"),
-    )
-    for kernel in ("7.2", "6.12")
-}
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -23,20 +18,22 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "call":
         for name, data in report.user_properties:
             if name == "prediction" and isinstance(data, dict):
-                _TALLY.add(data)
+                new = Tally(data["kernel"], data["cdevs"])
+                _TALLIES.setdefault(new.kernel, new).add(data)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _TALLY.cases:
-        terminalreporter.section("hot resets, predicted and true")
-        for line in _TALLY.lines():
+    for kernel in sorted(_TALLIES):
+        terminalreporter.section(f"hot resets, predicted and true on {kernel}")
+        for line in _TALLIES[kernel].lines():
             terminalreporter.write_line(line)
 
 
 @pytest.fixture
-def tally(request: pytest.FixtureRequest) -> Tally:
-    """The sum of all guests, where this run has those that together reach every cell."""
-    names = {item.name for item in request.session.items if item.path.name == _GUESTS}
-    if not names >= _NEEDED:
+def tallies(request: pytest.FixtureRequest) -> Mapping[str, Tally]:
+    """The sum of all guests of each kernel, where this run has those that together reach every
+    cell: skips where some were left out of it."""
+    here = {item.name for item in request.session.items if item.path.name == _GUESTS}
+    if not here >= {f"{test}[{guest}]" for test, guest in guests()}:
         pytest.skip("not all guests are in this run")
-    return _TALLY
+    return _TALLIES

@@ -15,6 +15,15 @@ PCI = Path("/sys/bus/pci")
 _PATIENCE = 60
 
 
+def with_cdevs() -> bool:
+    return Path("/dev/iommu").exists()
+
+
+def with_stub() -> bool:
+    subprocess.run(["modprobe", "-q", "pci-stub"], check=False)
+    return (PCI / "drivers/pci-stub").exists()
+
+
 def driver_of(address: str) -> str | None:
     link = PCI / "devices" / address / "driver"
     return link.readlink().name if link.is_symlink() else None
@@ -47,6 +56,15 @@ def set_virtual_functions(physical: str, count: int) -> list[str]:
         (place / "sriov_drivers_autoprobe").write_text("0")
     (place / "sriov_numvfs").write_text(f"{count}")
     return [(place / f"virtfn{number}").readlink().name for number in range(count)]
+
+
+def allow_noiommu() -> bool:
+    """Let vfio have devices without an IOMMU group, where the kernel is built for that."""
+    switch = Path("/sys/module/vfio/parameters/enable_unsafe_noiommu_mode")
+    if not switch.exists():
+        return False
+    switch.write_text("Y")
+    return True
 
 
 def group_of(address: str) -> int:

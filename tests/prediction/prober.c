@@ -8,7 +8,7 @@
  *   container C              open /dev/vfio/vfio
  *   group G NODE             open a group's node
  *   attach G C               put the group into the container
- *   iommu C                  set the container's IOMMU (type 1 v2)
+ *   iommu C [noiommu]        set the container's IOMMU: type 1 v2, or none
  *   device D G NAME...       get the device NAME ("BDF", "BDF vf_token=UUID") of the group
  *   iommufd I                open /dev/iommu
  *   cdev D NODE              open a device's own node
@@ -168,7 +168,9 @@ static void run(char **words, int count)
 
         error = ioctl(find(name), VFIO_GROUP_SET_CONTAINER, &container) ? errno : 0;
     } else if (!strcmp(what, "iommu")) {
-        error = ioctl(find(name), VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU) ? errno : 0;
+        unsigned long type = count > 2 ? VFIO_NOIOMMU_IOMMU : VFIO_TYPE1v2_IOMMU;
+
+        error = ioctl(find(name), VFIO_SET_IOMMU, type) ? errno : 0;
     } else if (!strcmp(what, "device") && count > 3) {
         char wanted[128];
 

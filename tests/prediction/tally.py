@@ -1,65 +1,109 @@
-"""Counts what was tried, by row of the table and hand-over, and tells it."""
+"""Counts what was tried on one kernel, by row of the table and hand-over, and tells it."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from isod.core.reset_table import TABLE
 from isod.model.reset import Claim, MemberState
+from tests.prediction.absent import CDEV, COLUMNS, absent
 
-COLUMNS = (Claim.group_here, Claim.group_not_here, Claim.given, Claim.withheld)
 _HEADS = ("cdev: here", "cdev: not here", "fd passed", "not passed")
 ALONE = "alone in its set"
 BESIDE = "on the same bus, but not in the set"
+NO_SET = "on a root bus: no set"
 NOT_OPENED = "kernel driver in the caller's own group: cannot be opened"
 NOT_ISOLATED = "the platform does not isolate MSIs: cannot be opened"
+_OTHER_ROWS = (ALONE, BESIDE, NO_SET, NOT_OPENED, NOT_ISOLATED)
 
 
 @dataclass
 class Tally:
-    """``cells`` by row and column; ``succeeded`` of the ``permitted`` went well."""
+    """What was tried on a kernel. ``cells`` by row and column: cases, and in ``well`` those whose
+    reset succeeded, too.
+    ``cdevs``: the kernel has device nodes and iommufd. ``apart``: what was not tried, and why."""
 
+    kernel: str
+    cdevs: bool
     cells: Counter[tuple[str, str]] = field(default_factory=Counter)
+    well: Counter[tuple[str, str]] = field(default_factory=Counter)
     cases: int = 0
     permitted: int = 0
-    succeeded: int = 0
+    apart: Counter[str] = field(default_factory=Counter)
     mismatches: list[str] = field(default_factory=list)
+
+    def count(self, row: str, column: str, *, permitted: bool, succeeded: bool) -> None:
+        self.cases += 1
+        self.permitted += permitted
+        self.cells[row, column] += 1
+        self.well[row, column] += succeeded
 
     def as_data(self) -> dict[str, Any]:
         return {
-            "cells": [[row, column, count] for (row, column), count in self.cells.items()],
+            "kernel": self.kernel,
+            "cdevs": self.cdevs,
+            "cells": [[*cell, count, self.well[cell]] for cell, count in self.cells.items()],
             "cases": self.cases,
             "permitted": self.permitted,
-            "succeeded": self.succeeded,
+            "apart": dict(self.apart),
             "mismatches": self.mismatches,
         }
 
     def add(self, data: Mapping[str, Any]) -> None:
-        for row, column, count in data["cells"]:
+        """Add what another test counted on the same kernel."""
+        for row, column, count, well in data["cells"]:
             self.cells[row, column] += count
+            self.well[row, column] += well
         self.cases += data["cases"]
         self.permitted += data["permitted"]
-        self.succeeded += data["succeeded"]
+        self.apart.update(data["apart"])
         self.mismatches += data["mismatches"]
 
-    def lines(self) -> Iterable[str]:
-        """The table: cases per row and column; a dash where such a state cannot be."""
-        yield f"{'the other function is':<58}" + "".join(f"{head:>16}" for head in _HEADS)
+    def empty(self) -> list[str]:
+        """The cells that can be and that no case was in."""
+        return [
+            f"{state}, {claim}"
+            for state in MemberState
+            for claim in COLUMNS
+            if absent(state, claim, cdevs=self.cdevs) is None and not self.cells[state, claim]
+        ]
+
+    def lines(self) -> Iterator[str]:
+        """The table: cases, and in how many of them the reset succeeded; a letter where such a
+        state cannot be, with its reason below."""
+        reasons: dict[str, str] = {}
+        yield f"{f'on {self.kernel}, the other function is':<58}" + "".join(
+            f"{head:>16}" for head in _HEADS
+        )
         for state in MemberState:
-            shown = (self._cell(state, column) for column in COLUMNS)
+            shown = (self._cell(state, column, reasons) for column in COLUMNS)
             yield f"{state.value:<58}" + "".join(f"{cell:>16}" for cell in shown)
-        for row in (ALONE, BESIDE, NOT_OPENED, NOT_ISOLATED):
-            here, passed = (self.cells[row, column] for column in ("iommufd", "group"))
-            yield f"{row:<58}{here:>16}{'':>16}{passed:>16}"
+        for row in _OTHER_ROWS:
+            no_cdevs = None if self.cdevs else absent(MemberState.not_open, CDEV[0], cdevs=False)
+            here = self._shown(row, "iommufd") if no_cdevs is None else _letter(no_cdevs, reasons)
+            yield f"{row:<58}{here:>16}{'':>16}{self._shown(row, 'group'):>16}"
+        yield "cases (ok: in how many of them the reset succeeded, too); a letter: cannot be, since"
+        yield from (f"  {letter}: {reason}" for reason, letter in reasons.items())
+        for what, count in sorted(self.apart.items()):
+            yield f"not a caller ({count}): {what}"
         yield (
-            f"{self.cases} cases; {self.permitted} permitted, {self.succeeded} of them succeeded; "
-            f"mismatches {len(self.mismatches)}"
+            f"{self.cases} cases; {self.permitted} permitted, {self.well.total()} of them "
+            f"succeeded; mismatches {len(self.mismatches)}"
         )
         yield from self.mismatches
 
-    def _cell(self, state: MemberState, column: Claim) -> str:
-        count = self.cells[state.value, column.value]
-        return "-" if not count and TABLE[state, column] == "cannot be" else str(count)
+    def _cell(self, state: MemberState, column: Claim, reasons: dict[str, str]) -> str:
+        reason = absent(state, column, cdevs=self.cdevs)
+        if reason is None or self.cells[state, column]:
+            return self._shown(state, column)
+        return _letter(reason, reasons)
+
+    def _shown(self, row: str, column: str) -> str:
+        count, well = self.cells[row, column], self.well[row, column]
+        return f"{count} ({well} ok)" if well else str(count)
+
+
+def _letter(reason: str, reasons: dict[str, str]) -> str:
+    return reasons.setdefault(reason, "abcdefghij"[len(reasons)])

@@ -14,7 +14,11 @@ from isod.core.reset_set import ResetSets
 from isod.core.reset_table import TABLE, verdict
 from isod.model.host import Device, HostSnapshot
 from isod.model.reset import Claim, MemberState
-from tests.prediction.cases import VFIO, Case, Function, cases, sample
+from tests.lab.topology import TOPOLOGIES
+from tests.prediction.absent import ALWAYS, absent
+from tests.prediction.cases import VFIO, Case, Function, HandOver, cases, sample
+from tests.prediction.guests import guests
+from tests.prediction.tally import Tally
 from tests.prediction.truth import Truth, read_client, truth
 from tests.unit.core.build import at, bridge, device, host
 
@@ -34,6 +38,8 @@ VIRTUAL = (
 )
 SETS = (PAIR, TWO_GROUPS, THREE, SAME_GROUP_BRIDGE, OTHER_GROUP_BRIDGE, USED_BY_HOST, VIRTUAL)
 VIRTUAL_OF = {USED_BY_HOST: frozenset({SECOND}), VIRTUAL: frozenset({SECOND, THIRD})}
+
+HAND_OVERS: tuple[HandOver, ...] = ("iommufd", "group")
 
 
 def came_about(members: tuple[Function, ...], case: Case) -> Truth:
@@ -63,14 +69,18 @@ def used_by(state: MemberState) -> bool:
     return state is MemberState.kernel_driver
 
 
-def all_cases(members: Sequence[Function]) -> list[Case]:
+def all_cases(members: Sequence[Function], *, cdevs: bool = True) -> list[Case]:
     return [
         case
         for caller in members
         if not caller.kept
-        for hand_over in ("iommufd", "group")
-        for case in cases(members, caller, hand_over, cdevs=True, stub=True)
+        for hand_over in HAND_OVERS[0 if cdevs else 1 :]
+        for case in cases(members, caller, hand_over, cdevs=cdevs, stub=True)
     ]
+
+
+def possible_cells() -> set[tuple[MemberState, Claim]]:
+    return {cell for cell, ruling in TABLE.items() if ruling != "cannot be"}
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -80,8 +90,7 @@ def test_every_cell_that_can_be_is_reached(whole: bool) -> None:
         for case in all_cases(members) if whole else sample(all_cases(members), members):
             if case.focus is not None:
                 cells[came_about(members, case).members[case.focus]] += 1
-    possible = {cell for cell, ruling in TABLE.items() if ruling != "cannot be"}
-    assert possible - set(cells) == set()
+    assert possible_cells() - set(cells) == set()
 
 
 @pytest.mark.parametrize("members", SETS)
@@ -115,3 +124,29 @@ def test_a_sample_is_smaller() -> None:
     assert len(some) < len(everything)
     assert all(case in everything for case in some)
     assert {case.name for case in some} == {case.name for case in everything}
+
+
+def test_each_cell_that_cannot_be_has_its_reason() -> None:
+    assert set(ALWAYS) == set(TABLE) - possible_cells()
+
+
+def test_without_cdevs_all_that_can_be_is_reached_by_groups_alone() -> None:
+    cells = set()
+    for members in SETS:
+        for case in all_cases(members, cdevs=False):
+            if case.focus is not None:
+                cells.add(came_about(members, case).members[case.focus])
+    everything = {cell for cell in TABLE if absent(*cell, cdevs=False) is None}
+    assert everything - cells == set()
+
+
+def test_an_empty_cell_that_can_be_is_told() -> None:
+    tally = Tally("7.2", cdevs=True)
+    for state, claim in possible_cells() - {(MemberState.unbound, Claim.given)}:
+        tally.count(state, claim, permitted=False, succeeded=False)
+    assert tally.empty() == [f"{MemberState.unbound}, {Claim.given}"]
+
+
+def test_every_topology_is_tried_on_every_kernel() -> None:
+    tried = {(guest.kernel, guest.topology) for _, guest in guests()}
+    assert tried == {(kernel, topology) for kernel in ("7.2", "6.12") for topology in TOPOLOGIES}

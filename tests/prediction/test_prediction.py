@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from isod.core.reset_table import TABLE
 from tests.lab.hardware import Function as Seen
 from tests.lab.hardware import Hardware
+from tests.lab.selection import GuestName
 from tests.prediction import machine
-from tests.prediction.cases import VFIO, Function
 from tests.prediction.comparison import Comparison
+from tests.prediction.every_device import compare_all, compare_virtual
 from tests.prediction.tally import Tally
 
 RecordProperty = Callable[[str, object], None]
@@ -32,7 +32,6 @@ LIMIT = 1800.0
 # Devices are left on odd drivers here.
 OWN = "prediction"
 pytestmark = pytest.mark.prediction
-_AHCI = "0106"
 
 
 @pytest.fixture(scope="session")
@@ -46,53 +45,16 @@ def program(uapi_headers: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture
-def comparison(program: Path, tmp_path: Path) -> Comparison:
+def comparison(program: Path, tmp_path: Path, lab_guest: GuestName) -> Comparison:
     whole = os.environ.get("ISOD_PREDICTION") == "whole"
-    return Comparison(program, tmp_path / "predictions.jsonl", whole)
-
-
-def with_cdevs() -> bool:
-    return Path("/dev/iommu").exists()
-
-
-def with_stub() -> bool:
-    subprocess.run(["modprobe", "-q", "pci-stub"], check=False)
-    return (machine.PCI / "drivers/pci-stub").exists()
-
-
-def compare_all(hardware: Hardware, comparison: Comparison) -> None:
-    """Every device below a port, and one on the root bus."""
-    seen = [one for one in hardware.functions() if one.group is not None]
-    for one in seen:
-        if one.kind == "0604":
-            machine.unbind_bridge(one.address)
-    for place in sorted({one.path.resolve().parent for one in seen if one.parent is not None}):
-        below = [one for one in seen if place in one.path.resolve().parents]
-        callers = [
-            one.address for one in below if one.path.resolve().parent == place and endpoint(one)
-        ]
-        comparison.compare(
-            [function(one) for one in below], callers, cdevs=with_cdevs(), stub=with_stub()
-        )
-    on_root_bus = [one for one in seen if one.parent is None and one.kind == _AHCI]
-    for one in on_root_bus:
-        comparison.compare([function(one)], [one.address], cdevs=with_cdevs(), stub=False)
-
-
-def endpoint(one: Seen) -> bool:
-    return one.kind != "0604"
-
-
-def function(one: Seen) -> Function:
-    bridge = not endpoint(one)
-    assert one.group is not None
-    return Function(one.address, int(one.group), one.driver, bridge=bridge, kept=bridge)
+    tally = Tally(lab_guest.kernel, cdevs=machine.with_cdevs())
+    return Comparison(program, tmp_path / "predictions.jsonl", tally, whole)
 
 
 def report(comparison: Comparison, record_property: RecordProperty) -> None:
-    record_property("prediction", comparison.tally.as_data())
-    print(*comparison.tally.lines(), sep="\n")
-    print(comparison.book.read_text())
+    data = comparison.tally.as_data()
+    record_property("prediction", data)
+    print(*comparison.tally.lines(), comparison.book.read_text(), sep="\n")
     assert comparison.tally.cases > 0
     assert not comparison.tally.mismatches, "\n".join(comparison.tally.mismatches)
 
@@ -132,7 +94,8 @@ def test_virtual_functions(
     hardware: Hardware, comparison: Comparison, record_property: RecordProperty
 ) -> None:
     compare_all(hardware, comparison)
-    compare_virtual(hardware.sriov_nic, comparison)
+    for physical in (hardware.sriov_nic, hardware.sriov_nvme):
+        compare_virtual(physical, comparison)
     report(comparison, record_property)
 
 
@@ -154,55 +117,23 @@ def test_no_isolated_msi(
     report(comparison, record_property)
 
 
+@pytest.mark.lab(kernels=KERNELS, topology="ports-without-acs", own=OWN, limit=LIMIT)
+def test_groups_that_grow_upwards(
+    hardware: Hardware, comparison: Comparison, record_property: RecordProperty
+) -> None:
+    compare_all(hardware, comparison)
+    report(comparison, record_property)
+
+
 def alone(one: Seen) -> bool:
     """Of the network cards with virtual functions the one that is alone in its slot."""
     beside = one.path.resolve().parent.glob(f"{one.slot}.*")
     return one.kind == "0200" and len(list(beside)) == 1
 
 
-def compare_virtual(physical: str, comparison: Comparison) -> None:
-    """Virtual functions whose physical one a kernel driver has, and such that vfio has made."""
-    native = machine.driver_of(physical)
-    if native in (None, VFIO):
-        native = "igb"
-        machine.put_on(physical, native)
-    virtual = machine.set_virtual_functions(physical, 2)
-    try:
-        for address in virtual:
-            machine.put_on(address, VFIO)
-        members = [
-            Function(physical, machine.group_of(physical), kept=True),
-            *(Function(one, machine.group_of(one), on_vfio=True) for one in virtual),
-        ]
-        comparison.compare(members, virtual, cdevs=with_cdevs(), stub=False)
-    finally:
-        give_up(physical)
-
-    machine.put_on(physical, VFIO)
-    Path("/sys/module/vfio_pci/parameters/enable_sriov").write_text("1")
-    virtual = machine.set_virtual_functions(physical, 2)
-    try:
-        for address in virtual:
-            machine.put_on(address, VFIO)
-        everything = [physical, *virtual]
-        members = [
-            Function(one, machine.group_of(one), on_vfio=True, token=True) for one in everything
-        ]
-        comparison.compare(members, everything, cdevs=with_cdevs(), stub=False)
-    finally:
-        give_up(physical)
-
-
-def give_up(physical: str) -> None:
-    """Remove the virtual functions, unless one is open: the kernel would wait for it for ever."""
-    if not machine.open_nodes():
-        machine.set_virtual_functions(physical, 0)
-
-
 @pytest.mark.lab(guest=False)
-def test_no_cell_of_the_table_is_left_out(tally: Tally) -> None:
-    """In all guests together."""
-    possible = {cell for cell, ruling in TABLE.items() if ruling != "cannot be"}
-    empty = [cell for cell in possible if not tally.cells[cell[0].value, cell[1].value]]
-    assert empty == []
-    assert tally.mismatches == []
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_no_cell_of_the_table_is_left_out(tallies: Mapping[str, Tally], kernel: str) -> None:
+    """In all guests of a kernel together, with every cell that the kernel can have."""
+    assert tallies[kernel].empty() == []
+    assert tallies[kernel].mismatches == []

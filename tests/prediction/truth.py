@@ -3,6 +3,7 @@ to its commands, to the state of each function in the words of the table."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +41,7 @@ def read_client(script: Sequence[str], answers: Sequence[Answer]) -> Client:
         elif what == "bind":
             client.bound.add(addresses[name])
         elif what == "group":
-            client.groups[name] = int(more[0].rpartition("/")[2])
+            client.groups[name] = int(re.findall(r"\d+", more[0])[-1])
         elif what == "device":
             client.held.add(more[1])
     return client
