@@ -23,7 +23,7 @@ from tests.lab.schedule import End, Group, Report, Schedule
 from tests.lab.selection import GuestName, guest_here, lab_mark
 
 _PARAMETER = "lab_guest"
-_FOR_TESTS = ("ISOD_SEED", "ISOD_SEQUENCES", "ISOD_PREDICTION", "ISOD_KILLS")
+_FOR_TESTS = ("ISOD_SEED", "ISOD_SEQUENCES", "ISOD_KILLS")
 
 
 @pytest.fixture(scope="session")

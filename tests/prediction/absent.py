@@ -10,8 +10,18 @@ from isod.model.reset import Claim, MemberState
 COLUMNS = (Claim.group_here, Claim.group_not_here, Claim.given, Claim.withheld)
 CDEV = (Claim.group_here, Claim.group_not_here)
 
+# Cases beside the table, which counts by hand-over alone.
+ALONE = "alone in its set"
+BESIDE = "on the same bus, but not in the set"
+NO_SET = "on a root bus: no set"
+NOT_OPENED = "kernel driver in the caller's own group: cannot be opened"
+NOT_ISOLATED = "the platform does not isolate MSIs: cannot be opened"
+BESIDE_THE_TABLE = (ALONE, BESIDE, NO_SET, NOT_OPENED, NOT_ISOLATED)
+
 _FILE_OR_CDEV = "a group's open file and a bound cdev of it shut each other out (EBUSY)"
 _NO_IOMMUFD = "who opens a device through its group has no iommufd"
+_NO_CDEVS = "this kernel has neither device cdevs nor iommufd"
+_WHOLE_BUS_SLOTS = (7, 1)
 
 ALWAYS: Mapping[tuple[MemberState, Claim], str] = {
     (MemberState.kernel_driver, Claim.group_here): "while a kernel driver has a function of the "
@@ -40,5 +50,14 @@ def absent(state: MemberState, claim: Claim, *, cdevs: bool) -> str | None:
     if always is not None:
         return always
     if not cdevs and (claim in CDEV or state in _NEEDS_CDEVS):
-        return "this kernel has neither device cdevs nor iommufd"
+        return _NO_CDEVS
+    return None
+
+
+def absent_beside(row: str, hand_over: str, *, kernel: str, cdevs: bool) -> str | None:
+    """The same for what is counted beside the table. ``kernel`` as in "6.12"."""
+    if not cdevs and hand_over == "iommufd":
+        return _NO_CDEVS
+    if row == BESIDE and tuple(map(int, kernel.split("."))) >= _WHOLE_BUS_SLOTS:
+        return "from 7.1 on a slot that can be reset is its whole bus"
     return None

@@ -6,8 +6,7 @@ another client does first, and what the caller does (in the words of ``prober.c`
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,23 +77,6 @@ def cases(
                 if driver is not None:
                     yield write.case(f"on {driver}", focus, {focus.address: driver})
         yield from write.on_vfio(focus)
-
-
-def sample(found: Iterable[Case], members: Sequence[Function]) -> Iterator[Case]:
-    """Of cases that differ only in who plays which part, the first."""
-    by_address = {member.address: member for member in members}
-    groups = Counter(member.group for member in members)
-    seen = set()
-    for case in found:
-        caller, focus = by_address[case.caller], by_address.get(case.focus or "")
-        part = None
-        if focus is not None:
-            shared = groups[focus.group] > 1
-            part = (focus.group == caller.group, shared, focus.bridge, focus.kept, focus.token)
-        key = (case.hand_over, case.name, part, caller.token)
-        if key not in seen:
-            seen.add(key)
-            yield case
 
 
 def _target(member: Function) -> str:

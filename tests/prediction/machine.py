@@ -67,6 +67,10 @@ def allow_noiommu() -> bool:
     return True
 
 
+def is_virtual(address: str) -> bool:
+    return (PCI / "devices" / address / "physfn").is_symlink()
+
+
 def group_of(address: str) -> int:
     return int((PCI / "devices" / address / "iommu_group").readlink().name)
 
@@ -76,10 +80,10 @@ def cdev_of(address: str) -> str:
     return f"/dev/vfio/devices/{node.name}"
 
 
-def open_nodes() -> list[str]:
-    """Which nodes of vfio and iommufd any process has open."""
+def open_nodes(process: str = "[0-9]*") -> list[str]:
+    """Which nodes of vfio and iommufd any process has open, or one."""
     found = []
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
+    for link in Path("/proc").glob(f"{process}/fd/*"):
         try:
             target = str(link.readlink())
         except OSError as error:
@@ -101,29 +105,43 @@ def filled_in(script: Sequence[str]) -> list[str]:
 
 
 class Prober:
-    """A running prober."""
+    """A running prober. Starting one takes longer than what it then does, so it serves many cases;
+    between them it has nothing open."""
 
     def __init__(self, program: Path) -> None:
         self._process = subprocess.Popen(
-            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
         )
+        self._unread = b""
 
     def run(self, script: Sequence[str]) -> list[dict[str, Any]]:
         """Give it commands and take the kernel's answers."""
         assert self._process.stdin is not None
+        lines = filled_in(script)
+        self._process.stdin.write("".join(f"{line}\n" for line in lines).encode())
+        return [self._answer(line) for line in lines]
+
+    def _answer(self, command: str) -> dict[str, Any]:
         assert self._process.stdout is not None
-        answers = []
-        for line in filled_in(script):
-            self._process.stdin.write(line + "\n")
+        while b"\n" not in self._unread:
             ready, _, _ = select.select([self._process.stdout], [], [], _PATIENCE)
-            assert ready, f"the kernel does not return from {line}: {self._where()}"
-            answer = self._process.stdout.readline()
-            assert answer, f"the prober ended at: {line}"
-            answers.append(json.loads(answer))
-        return answers
+            assert ready, f"the kernel does not return from {command}: {self._where()}"
+            chunk = self._process.stdout.read(65536)
+            assert chunk, f"the prober ended at: {command}"
+            self._unread += chunk
+        line, _, self._unread = self._unread.partition(b"\n")
+        answer = json.loads(line)
+        assert isinstance(answer, dict)
+        return answer
+
+    def clear(self) -> None:
+        """Let it close everything."""
+        (answer,) = self.run(["clear"])
+        assert answer["errno"] == 0, answer
+        assert not open_nodes(str(self._process.pid))
 
     def end(self) -> None:
-        """Let it close everything."""
+        """Let it end."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:

@@ -16,6 +16,7 @@
  *   info D                   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO
  *   reset D [G...]           VFIO_DEVICE_PCI_HOT_RESET with the fds of these groups
  *   close N                  close an fd
+ *   clear                    close all
  *
  * "errno" is 0 where the kernel said yes. A reset that says EAGAIN or EBUSY is tried again, since
  * others may hold a lock of the kernel's for a moment; "tries" counts.
@@ -77,6 +78,18 @@ static int forget(const char *name)
         if (!strcmp(opened[i].name, name))
             opened[i].name[0] = 0;
     return close(fd) ? errno : 0;
+}
+
+static int forget_all(void)
+{
+    int error = 0;
+
+    for (int i = 0; i < NAMES; i++) {
+        if (opened[i].name[0] && close(opened[i].fd))
+            error = errno;
+        opened[i].name[0] = 0;
+    }
+    return error;
 }
 
 static int bind_device(int device, int iommufd, const char *token)
@@ -181,6 +194,8 @@ static void run(char **words, int count)
         error = bind_device(find(name), find(words[2]), count > 3 ? words[3] : NULL);
     } else if (!strcmp(what, "close")) {
         error = forget(name);
+    } else if (!strcmp(what, "clear")) {
+        error = forget_all();
     } else {
         fprintf(stderr, "prober: what is %s?\n", what);
         exit(2);

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import product
+from string import ascii_lowercase
 from typing import Any
 
 from isod.model.reset import Claim, MemberState
-from tests.prediction.absent import CDEV, COLUMNS, absent
+from tests.prediction.absent import BESIDE_THE_TABLE, COLUMNS, absent, absent_beside
 
+_BY = ("iommufd", "group")
 _HEADS = ("cdev: here", "cdev: not here", "fd passed", "not passed")
-ALONE = "alone in its set"
-BESIDE = "on the same bus, but not in the set"
-NO_SET = "on a root bus: no set"
-NOT_OPENED = "kernel driver in the caller's own group: cannot be opened"
-NOT_ISOLATED = "the platform does not isolate MSIs: cannot be opened"
-_OTHER_ROWS = (ALONE, BESIDE, NO_SET, NOT_OPENED, NOT_ISOLATED)
 
 
 @dataclass
@@ -64,11 +61,15 @@ class Tally:
     def empty(self) -> list[str]:
         """The cells that can be and that no case was in."""
         return [
-            f"{state}, {claim}"
-            for state in MemberState
-            for claim in COLUMNS
-            if absent(state, claim, cdevs=self.cdevs) is None and not self.cells[state, claim]
+            f"{row}, {column}"
+            for row, column in (*product(MemberState, COLUMNS), *product(BESIDE_THE_TABLE, _BY))
+            if self._absent(row, column) is None and not self.cells[row, column]
         ]
+
+    def _absent(self, row: str, column: str) -> str | None:
+        if isinstance(row, MemberState) and isinstance(column, Claim):
+            return absent(row, column, cdevs=self.cdevs)
+        return absent_beside(row, column, kernel=self.kernel, cdevs=self.cdevs)
 
     def lines(self) -> Iterator[str]:
         """The table: cases, and in how many of them the reset succeeded; a letter where such a
@@ -80,10 +81,9 @@ class Tally:
         for state in MemberState:
             shown = (self._cell(state, column, reasons) for column in COLUMNS)
             yield f"{state.value:<58}" + "".join(f"{cell:>16}" for cell in shown)
-        for row in _OTHER_ROWS:
-            no_cdevs = None if self.cdevs else absent(MemberState.not_open, CDEV[0], cdevs=False)
-            here = self._shown(row, "iommufd") if no_cdevs is None else _letter(no_cdevs, reasons)
-            yield f"{row:<58}{here:>16}{'':>16}{self._shown(row, 'group'):>16}"
+        for row in BESIDE_THE_TABLE:
+            here, passed = (self._cell(row, by, reasons) for by in _BY)
+            yield f"{row:<58}{here:>16}{'':>16}{passed:>16}"
         yield "cases (ok: in how many of them the reset succeeded, too); a letter: cannot be, since"
         yield from (f"  {letter}: {reason}" for reason, letter in reasons.items())
         for what, count in sorted(self.apart.items()):
@@ -94,16 +94,10 @@ class Tally:
         )
         yield from self.mismatches
 
-    def _cell(self, state: MemberState, column: Claim, reasons: dict[str, str]) -> str:
-        reason = absent(state, column, cdevs=self.cdevs)
-        if reason is None or self.cells[state, column]:
-            return self._shown(state, column)
-        return _letter(reason, reasons)
-
-    def _shown(self, row: str, column: str) -> str:
-        count, well = self.cells[row, column], self.well[row, column]
+    def _cell(self, row: str, column: str, reasons: dict[str, str]) -> str:
+        """A letter for each reason; what came about nevertheless is shown."""
+        reason, count = self._absent(row, column), self.cells[row, column]
+        if reason is not None and not count:
+            return reasons.setdefault(reason, ascii_lowercase[len(reasons)])
+        well = self.well[row, column]
         return f"{count} ({well} ok)" if well else str(count)
-
-
-def _letter(reason: str, reasons: dict[str, str]) -> str:
-    return reasons.setdefault(reason, "abcdefghij"[len(reasons)])

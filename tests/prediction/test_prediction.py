@@ -4,14 +4,10 @@ is what the kernel then says to a client.
 For every device of the topology, with every other function of its set in every state that the
 table distinguishes, by both hand-overs where the kernel has them. Permission must be equal;
 whether a permitted reset succeeds is another matter, and only counted.
-
-``make prediction`` tries everything; without ``ISOD_PREDICTION=whole`` it is one case of each kind
-for each set.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,7 +27,6 @@ KERNELS = ("7.2", "6.12")
 LIMIT = 1800.0
 # Devices are left on odd drivers here.
 OWN = "prediction"
-pytestmark = pytest.mark.prediction
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +41,8 @@ def program(uapi_headers: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture
 def comparison(program: Path, tmp_path: Path, lab_guest: GuestName) -> Comparison:
-    whole = os.environ.get("ISOD_PREDICTION") == "whole"
     tally = Tally(lab_guest.kernel, cdevs=machine.with_cdevs())
-    return Comparison(program, tmp_path / "predictions.jsonl", tally, whole)
+    return Comparison(program, tmp_path / "predictions.jsonl", tally)
 
 
 def report(comparison: Comparison, record_property: RecordProperty) -> None:
