@@ -58,12 +58,18 @@ def compile_limits(table: LimitsTable) -> Limits:
         connections=table.connections,
         connections_per_uid=table.connections_per_uid,
         requests=table.requests,
+        requests_per_uid=table.requests_per_uid,
+        bytes=table.bytes,
+        bytes_per_uid=table.bytes_per_uid,
+        unread_fds=table.unread_fds,
+        unread_fds_per_uid=table.unread_fds_per_uid,
         leases_per_uid=table.leases_per_uid,
         waits_per_uid=table.waits_per_uid,
         subscriptions_per_connection=table.subscriptions_per_connection,
         subscriptions_per_uid=table.subscriptions_per_uid,
         unread_events=table.unread_events,
         hello=table.hello,
+        read=table.read,
     )
 
 

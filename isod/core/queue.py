@@ -26,44 +26,34 @@ class Wants:
     ready: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiter(Generic[Ticket]):
-    ticket: Ticket
-    uid: int
-
-
 class Queue(Generic[Ticket]):
     """Tickets in the order of their arrival. ``wants`` says what one wants, given the groups that
     those before it want."""
 
     def __init__(self, wants: Callable[[Ticket, Groups], Wants]) -> None:
         self._wants = wants
-        self._waiters: list[_Waiter[Ticket]] = []
+        self._waiters: list[Ticket] = []
 
     def __len__(self) -> int:
         return len(self._waiters)
 
     def __contains__(self, ticket: object) -> bool:
-        return any(waiter.ticket is ticket for waiter in self._waiters)
-
-    def count(self, uid: int) -> int:
-        """How many of this user wait."""
-        return sum(waiter.uid == uid for waiter in self._waiters)
+        return any(waiter is ticket for waiter in self._waiters)
 
     def wanted(self) -> Groups:
         """The groups that somebody waits for: a newcomer that needs one of them waits as well."""
         wanted: Groups = frozenset()
         for waiter in self._waiters:
-            wanted |= self._wants(waiter.ticket, wanted).groups
+            wanted |= self._wants(waiter, wanted).groups
         return wanted
 
-    def join(self, ticket: Ticket, uid: int) -> None:
-        self._waiters.append(_Waiter(ticket, uid))
+    def join(self, ticket: Ticket) -> None:
+        self._waiters.append(ticket)
 
     def leave(self, ticket: Ticket) -> bool:
         """Take a ticket out; False if it was not there any more."""
         for place, waiter in enumerate(self._waiters):
-            if waiter.ticket is ticket:
+            if waiter is ticket:
                 del self._waiters[place]
                 return True
         return False
@@ -76,7 +66,7 @@ class Queue(Generic[Ticket]):
         wanted: Groups = frozenset()
         place = 0
         while place < len(self._waiters):
-            ticket = self._waiters[place].ticket
+            ticket = self._waiters[place]
             wants = self._wants(ticket, wanted)
             if wants.ready:
                 del self._waiters[place]

@@ -1,4 +1,8 @@
-"""How much of a rule a user has already: devices asked for, those of draining leases included."""
+"""How much of a rule a user has already: devices asked for, those of draining leases included.
+
+Counted in the ledger, where leases stand over restarts; what lasts as long as a connection is in
+``core/accounts.py``.
+"""
 
 from __future__ import annotations
 

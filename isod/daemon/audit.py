@@ -62,6 +62,12 @@ class Audit:
             **{name: value for name, value in fields.items() if value != ""},
         )
 
+    def disconnected(self, who: Identity, refusal: Refusal) -> None:
+        """Take down that a connection was ended, which its peer may have caused often."""
+        if self._has_room(who.peer.uid):
+            text = f"uid {who.peer.uid} is disconnected: {refusal.message}"
+            self._journal.record("connection.refused", text, uid=who.peer.uid, pid=who.peer.pid)
+
     def _has_room(self, uid: int) -> bool:
         now = self._clock()
         recorded = self._of.get(uid)

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from isod import __version__
 from isod.core import view
+from isod.core.accounts import Accounts
 from isod.core.match import administers
 from isod.core.plan import plan_reopen
 from isod.model import reply, request
@@ -71,6 +72,7 @@ class Gate:
         self._simulated = simulated
         self._roots = frozenset({0, os.geteuid()})
         self._stopping = False
+        self.accounts = Accounts(lambda: world.policy.limits)
         self.unanswered = UnderWay()
         self.audit = Audit(world.journal, time.monotonic)
         self.resets = Resets(world)

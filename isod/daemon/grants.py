@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from isod.core import view
+from isod.core.accounts import Resource
 from isod.core.consider import Bench, consider_in, wants
 from isod.core.explain import planned_steps
 from isod.core.judge import Judged, guard, judge
@@ -121,6 +122,7 @@ class Grants:
         if ticket is None:
             return False
         self._queue.leave(ticket)
+        ticket.who.account.discharge(Resource.waits)
         self._look_and_serve()  # who waited behind it may have waited for it alone
         return True
 
@@ -128,6 +130,7 @@ class Grants:
         """End all waiting."""
         for begun, ticket in self._tickets.items():
             self._queue.leave(ticket)
+            ticket.who.account.discharge(Resource.waits)
             begun.outcome.set(refusal)
         self._tickets.clear()
 
@@ -199,15 +202,13 @@ class Grants:
 
     def _join(self, who: Identity, params: Acquire, busy: Refusal) -> Begun:
         """Queue behind the others. The policy is asked now, and again when it is their turn."""
-        world, uid = self._world, who.peer.uid
         bench = self._bench()
         guard(bench, consider_in(bench, who.peer, params, if_free=True))
-        if self._queue.count(uid) >= world.policy.limits.waits_per_uid:
-            raise RefusedError(Reason.quota, "you have as many requests waiting as one user may")
+        who.account.charge(Resource.waits)
         ticket = _Ticket(who, params)
         ticket.begun.wait, ticket.begun.busy = params.wait, busy
         self._tickets[ticket.begun] = ticket
-        self._queue.join(ticket, uid)
+        self._queue.join(ticket)
         return ticket.begun
 
     def _wants(self, ticket: _Ticket, kept: frozenset[int]) -> Wants:
@@ -230,6 +231,7 @@ class Grants:
         self._serving = False
         for ticket, kept in self._queue.ready():
             del self._tickets[ticket.begun]
+            ticket.who.account.discharge(Resource.waits)
             try:
                 self._begin(ticket.who, ticket.params, ticket.begun, kept)
             except RefusedError as error:

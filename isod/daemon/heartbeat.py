@@ -36,7 +36,7 @@ async def heartbeat(gate: Gate) -> None:
     client = trio.socket.from_stdlib_socket(ours)
     with client, trio.socket.from_stdlib_socket(theirs) as server:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Session(server, who, gate, gate.limits).run)
+            nursery.start_soon(Session(server, who, gate, lambda: gate.limits).run)
             while True:
                 await _ask(client)
                 service.alive()

@@ -11,9 +11,10 @@ import os
 import socket
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from isod.core.accounts import Account, unlimited
 from isod.kernel.process import is_alive, start_time
 from isod.model.lease import Owner
 from isod.model.peer import Peer
@@ -35,12 +36,13 @@ class Identity:
     """The peer with its pidfd, which pins the process for as long as the connection lasts.
 
     ``started`` is the process's start time in clock ticks (0: unknown). ``pidfd`` is owned here,
-    -1 when closed or never had.
+    -1 when closed or never had. What its connection costs is charged to ``account``.
     """
 
     peer: Peer
     started: int = 0
     pidfd: int = -1
+    account: Account = field(default_factory=unlimited)
 
     @property
     def owner(self) -> Owner:
@@ -76,6 +78,7 @@ class Identity:
         return None
 
     def close(self) -> None:
+        self.account.close()
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1

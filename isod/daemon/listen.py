@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from isod.model.reason import Refusal
+from isod.model.reason import Refusal, RefusedError
 from isod.wire import jsonrpc
 
 from .connections import Connections
@@ -84,9 +84,10 @@ async def accept(
             except OSError:
                 connection.close()
                 continue
-            refusal = connections.admit(who.peer.uid)
-            if refusal is not None:
-                _turn_away(connection, refusal)
+            try:
+                who.account = connections.admit(who.peer.uid)
+            except RefusedError as error:
+                _turn_away(connection, error.refusal)
                 who.close()
                 continue
             nursery.start_soon(_serve, connection, who, gate, connections)
@@ -97,7 +98,9 @@ async def _serve(
 ) -> None:
     try:
         with connection:
-            await Session(connection, who, gate, gate.limits).run()
+            session = Session(connection, who, gate, lambda: gate.limits)
+            await session.run()
+            await session.linger()
     finally:
         who.close()
         connections.left(who.peer.uid)

@@ -161,9 +161,8 @@ async def _run(
             for warning in await admin.let_in():
                 journal.record("policy", warning)
             async with trio.open_nursery() as doors:
-                # Counted apart: whoever fills one socket keeps nobody from the other.
                 for socket, is_admin in ((listener, False), (admins, True)):
-                    connections = Connections(lambda: world.policy.limits, journal)
+                    connections = Connections(gate.accounts, journal, admin=is_admin)
                     doors.start_soon(partial(accept, socket, gate, connections, admin=is_admin))
                 doors.start_soon(heartbeat, gate)
                 doors.start_soon(tell_status, world)

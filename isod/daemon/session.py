@@ -9,13 +9,14 @@ subscription, and whoever does not read answers the connection.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 
 import trio
 from pydantic import BaseModel, ValidationError
 
 from isod.core import view
+from isod.core.accounts import Resource
 from isod.model.method import METHODS, Method
 from isod.model.policy import Limits
 from isod.model.reason import Reason, Refusal, RefusedError
@@ -24,29 +25,33 @@ from isod.model.request import PACKET_BYTES
 from isod.model.reset import LeaseReset
 from isod.wire import jsonrpc
 from isod.wire.jsonrpc import Code, Id, Invalid, Notification, Request
-from isod.wire.packet import PacketError, ancillary, check_sendable, unpack_plain
+from isod.wire.packet import PacketError, unpack_plain
 
 from .gate import Gate
 from .grants import Begun
 from .identify import Identity
+from .outbox import LOOK_SECONDS, Outbox
 from .outcome import Delivery
 from .subscribers import Opened
 from .subscription import Subscription
-
-SEND_SECONDS = 10.0
 
 
 class Session:
     """A peer's connection. ``run`` ends with it; nothing of it stays behind."""
 
     def __init__(
-        self, connection: trio.socket.SocketType, who: Identity, gate: Gate, limits: Limits
+        self,
+        connection: trio.socket.SocketType,
+        who: Identity,
+        gate: Gate,
+        limits: Callable[[], Limits],
     ) -> None:
         self._limits = limits
         self._connection = connection
         self._who = who
         self._gate = gate
-        self._sending = trio.Lock()
+        self._outbox = Outbox(connection, who.account)
+        self._watched = False
         self._waiting: set[Id] = set()
         self._opened: list[Subscription] = []
 
@@ -56,21 +61,29 @@ class Session:
             async with trio.open_nursery() as nursery:
                 # Nothing can be said to a peer that speaks not in packets, does not read, or left.
                 with suppress(PacketError, OSError, trio.TooSlowError):
-                    packet = await self._receive_first()
-                    while packet is not None:
-                        await self._serve(packet, nursery)
-                        packet = await self._receive()
+                    try:
+                        packet = await self._receive_first()
+                        while packet is not None:
+                            await self._serve(packet, nursery)
+                            packet = await self._receive()
+                    except RefusedError as error:  # what is sent to it cannot wait for it
+                        self._disconnect(error.refusal, nursery.cancel_scope)
                 nursery.cancel_scope.cancel()
         finally:
             self._gate.subscribers.leave(self._who)
 
+    async def linger(self) -> None:
+        """After ``run``: keep what is charged for what the peer has not read, until it has."""
+        await self._outbox.linger()
+
     async def _receive_first(self) -> bytes | None:
         """Whoever connects and says nothing holds a place that others want."""
-        with trio.move_on_after(self._limits.hello):
+        seconds = self._limits().hello
+        with trio.move_on_after(seconds):
             return await self._receive()
-        text = f"nothing was asked in the first {self._limits.hello:g} seconds"
+        text = f"nothing was asked in the first {seconds:g} seconds"
         hint = "connect when there is something to ask, and say hello"
-        await self._send(jsonrpc.refusal(None, Refusal(Reason.quota, text, {}, hint)))
+        self._outbox.say_last(jsonrpc.refusal(None, Refusal(Reason.quota, text, {}, hint)))
         return None
 
     async def _receive(self) -> bytes | None:
@@ -82,35 +95,64 @@ class Session:
             received = await self._connection.recvmsg(PACKET_BYTES)
         return unpack_plain(received, self._connection.fileno())
 
-    async def _send(self, data: bytes, fds: tuple[int, ...] = ()) -> None:
-        """Send one packet. A peer that does not read loses its connection after a while."""
-        check_sendable(data, fds)
-        with trio.fail_after(SEND_SECONDS):
-            async with self._sending:
-                await self._connection.sendmsg([data], ancillary(fds))
+    def _disconnect(self, refusal: Refusal, session: trio.CancelScope) -> None:
+        """End the connection, and say why where that can still be read."""
+        self._gate.audit.disconnected(self._who, refusal)
+        self._outbox.say_last(jsonrpc.refusal(None, refusal))
+        session.cancel()
+
+    async def _watch_reading(self, session: trio.CancelScope) -> None:
+        """Whoever leaves fds unread costs others theirs."""
+        while self._outbox.has_unread_fds:
+            refusal = self._outbox.too_slow(self._limits().read)
+            if refusal is not None:
+                self._disconnect(refusal, session)
+                return
+            await trio.sleep(LOOK_SECONDS)
+        self._watched = False
 
     # --- requests -------------------------------------------------------------------------------
 
     async def _serve(self, packet: bytes, nursery: trio.Nursery) -> None:
         incoming = jsonrpc.read(packet)
-        await self._gate.look(
-            {entry.method for entry in incoming.entries if isinstance(entry, Request)}
-        )
-        if incoming.batch:
-            answer = jsonrpc.join(self._answer_batch(incoming.entries))
-        else:
-            answer = None
-            for entry in incoming.entries:
-                if isinstance(entry, Request) and self._comes_later(entry):
-                    answer = self._begin(entry, nursery)
-                else:
-                    answer = self._answer(entry)
-                if answer is not None and not isinstance(entry, Notification):
-                    answer = jsonrpc.fit(entry.id, answer)
-        if answer is not None:
-            await self._send(answer)
+        with ExitStack() as costs:
+            try:
+                costs.enter_context(self._who.account.charged(Resource.bytes, len(packet)))
+            except RefusedError as error:
+                answer = self._refuse(incoming, error.refusal)
+            else:
+                await self._gate.look(
+                    {entry.method for entry in incoming.entries if isinstance(entry, Request)}
+                )
+                answer = self._answer_packet(incoming, costs, nursery)
+            if answer is not None:
+                await self._outbox.send(answer)
         while self._opened:  # the answer comes before the first event
             nursery.start_soon(self._tell, self._opened.pop(0), nursery.cancel_scope)
+
+    def _answer_packet(
+        self, incoming: jsonrpc.Incoming, costs: ExitStack, nursery: trio.Nursery
+    ) -> bytes | None:
+        if incoming.batch:
+            return jsonrpc.join(self._answer_batch(incoming.entries))
+        answer = None
+        for entry in incoming.entries:
+            if isinstance(entry, Request) and self._comes_later(entry):
+                answer = self._begin(entry, costs, nursery)
+            else:
+                answer = self._answer(entry)
+            if answer is not None and not isinstance(entry, Notification):
+                answer = jsonrpc.fit(entry.id, answer)
+        return answer
+
+    @staticmethod
+    def _refuse(incoming: jsonrpc.Incoming, refusal: Refusal) -> bytes | None:
+        """Refuse all that a packet asks for."""
+        asked = [entry for entry in incoming.entries if isinstance(entry, Request)]
+        answers = [(entry.id, jsonrpc.refusal(entry.id, refusal)) for entry in asked]
+        if incoming.batch:
+            return jsonrpc.join(answers)
+        return answers[0][1] if answers else None
 
     def _answer_batch(self, entries: Iterable[jsonrpc.Entry]) -> Iterable[tuple[Id, bytes]]:
         for entry in entries:
@@ -157,19 +199,25 @@ class Session:
             return jsonrpc.result(entry.id, answer.result)
         return jsonrpc.result(entry.id, answer)
 
-    def _begin(self, entry: Request, nursery: trio.Nursery) -> bytes | None:
-        """Begin a request whose answer comes later, unless it is one too many."""
+    def _begin(self, entry: Request, packet: ExitStack, nursery: trio.Nursery) -> bytes | None:
+        """Begin a request whose answer comes later, unless it is one too many. What its packet
+        costs is given back then, too."""
         if entry.id in self._waiting:
             return jsonrpc.error(entry.id, Code.invalid_request, "this id is under way")
-        if len(self._waiting) >= self._limits.requests:
-            text = f"{len(self._waiting)} requests of this connection are under way"
-            hint = "wait for an answer first"
-            return jsonrpc.refusal(entry.id, Refusal(Reason.quota, text, {}, hint))
-        answer = self._call(entry)
-        if isinstance(answer, bytes):
-            return answer
-        self._waiting.add(entry.id)
-        nursery.start_soon(self._finish, entry, answer, nursery.cancel_scope)
+        with ExitStack() as costs:
+            try:
+                costs.enter_context(self._who.account.charged(Resource.requests))
+                if METHODS[entry.method].carries:
+                    self._outbox.check_reading()
+            except RefusedError as error:
+                self._gate.audit.refused(self._who, METHODS[entry.method], error.refusal)
+                return jsonrpc.refusal(entry.id, error.refusal)
+            answer = self._call(entry)
+            if isinstance(answer, bytes):
+                return answer
+            self._waiting.add(entry.id)
+            costs.enter_context(packet.pop_all())
+            nursery.start_soon(self._finish, entry, answer, costs.pop_all(), nursery)
         return None
 
     async def _outcome(self, begun: Begun) -> Delivery | Refusal | BaseModel:
@@ -182,11 +230,13 @@ class Session:
             return begun.busy
         return await begun.outcome.take()
 
-    async def _finish(self, entry: Request, begun: Begun, session: trio.CancelScope) -> None:
-        with self._gate.unanswered:
-            await self._finish_begun(entry, begun, session)
+    async def _finish(
+        self, entry: Request, begun: Begun, costs: ExitStack, nursery: trio.Nursery
+    ) -> None:
+        with self._gate.unanswered, costs:
+            await self._finish_begun(entry, begun, nursery)
 
-    async def _finish_begun(self, entry: Request, begun: Begun, session: trio.CancelScope) -> None:
+    async def _finish_begun(self, entry: Request, begun: Begun, nursery: trio.Nursery) -> None:
         """Wait for an operation and send what came of it. Whatever happens here, the copies of
         the fds are closed, the hold among them: an undelivered lease ends by itself. A peer that
         cannot be told ends the session."""
@@ -201,33 +251,45 @@ class Session:
         try:
             if isinstance(taken, Refusal):
                 self._gate.audit.refused(self._who, METHODS[entry.method], taken)
-                await self._send(jsonrpc.fit(entry.id, jsonrpc.refusal(entry.id, taken)))
-                return
-            if not isinstance(taken, Delivery):
-                await self._send(jsonrpc.fit(entry.id, jsonrpc.result(entry.id, taken)))
-                return
-            granted = _granted(taken, self._gate.resets.of_lease(taken.lease))
-            result = jsonrpc.result(entry.id, granted)
-            if len(result) > PACKET_BYTES:  # one can live without it, and ask for it later
-                result = jsonrpc.result(entry.id, granted.model_copy(update={"reset": None}))
-            if len(result) > PACKET_BYTES:  # the fds stay here, and so the lease ends
-                await self._send(jsonrpc.fit(entry.id, result))
+                answer = jsonrpc.refusal(entry.id, taken)
+                await self._outbox.send(jsonrpc.fit(entry.id, answer))
+            elif isinstance(taken, Delivery):
+                await self._deliver(entry, taken, nursery)
             else:
-                await self._send(result, taken.descriptors)
-                taken.sent = True
+                answer = jsonrpc.result(entry.id, taken)
+                await self._outbox.send(jsonrpc.fit(entry.id, answer))
+        except RefusedError as error:
+            self._disconnect(error.refusal, nursery.cancel_scope)
         except (OSError, trio.TooSlowError):
-            session.cancel()
+            nursery.cancel_scope.cancel()
         finally:
             if isinstance(taken, Delivery):
                 taken.close()
+
+    async def _deliver(self, entry: Request, taken: Delivery, nursery: trio.Nursery) -> None:
+        granted = _granted(taken, self._gate.resets.of_lease(taken.lease))
+        result = jsonrpc.result(entry.id, granted)
+        if len(result) > PACKET_BYTES:  # one can live without it, and ask for it later
+            result = jsonrpc.result(entry.id, granted.model_copy(update={"reset": None}))
+        if len(result) > PACKET_BYTES:  # the fds stay here, and so the lease ends
+            await self._outbox.send(jsonrpc.fit(entry.id, result))
+            return
+        try:
+            await self._outbox.send(result, taken.descriptors, patience=self._limits().read)
+        except RefusedError as error:
+            await self._outbox.send(jsonrpc.refusal(entry.id, error.refusal))
+            return
+        taken.sent = True
+        if not self._watched:
+            self._watched = True
+            nursery.start_soon(self._watch_reading, nursery.cancel_scope)
 
     async def _tell(self, subscription: Subscription, session: trio.CancelScope) -> None:
         """Send a subscriber its events, however slowly it takes them: meanwhile its queue fills,
         and nobody waits but answers on this same connection."""
         try:
             while (packet := await subscription.next()) is not None:
-                async with self._sending:
-                    await self._connection.sendmsg([packet], [])
+                await self._outbox.send_event(packet)
         except OSError:
             session.cancel()
         finally:

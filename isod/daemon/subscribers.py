@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 
+from isod.core.accounts import Resource
 from isod.model.notice import Subscribed, Unsubscribed
 from isod.model.peer import Peer
 from isod.model.reason import Reason, RefusedError
@@ -34,18 +35,7 @@ class Subscribers:
     def subscribe(self, who: Identity, params: Subscribe) -> Opened:
         """Begin a subscription, with what was missed. Raises RefusedError."""
         publisher, limits = self._world.publisher, self._world.policy.limits
-        of_uid = [one for one in publisher.subscriptions if one.who.peer.uid == who.peer.uid]
-        mine = [one for one in of_uid if one.who is who]
-        for had, most, whose in (
-            (len(mine), limits.subscriptions_per_connection, "connection"),
-            (len(of_uid), limits.subscriptions_per_uid, "user"),
-        ):
-            if had >= most:
-                raise RefusedError(
-                    Reason.quota,
-                    f"{most} subscriptions are as many as one {whose} may have",
-                    hint="end one with events.unsubscribe",
-                )
+        who.account.charge(Resource.subscriptions)
         subscription = Subscription(
             f"S{next(self._names)}", who, params.kinds, limits.unread_events
         )
@@ -73,6 +63,7 @@ class Subscribers:
         subscriptions = self._world.publisher.subscriptions
         if subscription in subscriptions:
             subscriptions.remove(subscription)
+            subscription.who.account.discharge(Resource.subscriptions)
 
     def dismiss(self, is_welcome: Callable[[Peer], bool]) -> None:
         """End what those have subscribed to who are not welcome any more."""

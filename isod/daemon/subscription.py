@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 
 import trio
 
+from isod.core.accounts import Resource
 from isod.core.view import may_see
 from isod.model.notice import GAP, Notice
 
@@ -19,6 +20,7 @@ from .identify import Identity
 from .ring import Published
 
 QUEUE_BYTES = 1 << 20
+TOO_MUCH = "too much waits for you to be read"
 
 
 class Subscription:
@@ -42,8 +44,8 @@ class Subscription:
             self._end_with_gap(latest, "what came before is not known any more", lost=True)
             return
         for event in missed:
-            if self._wants(event):
-                self._put(event.body)
+            if self._wants(event) and not self._put(event.body):
+                self._end_with_gap(event.seq - 1, TOO_MUCH, lost=False)
         self._most += len(self._queue)
         self._size += self._bytes
 
@@ -51,10 +53,10 @@ class Subscription:
         """Queue the event if the subscriber is to have it; never waits."""
         if not self._wants(event):
             return
-        if len(self._queue) < self._most and self._bytes < self._size:
-            self._put(event.body)
-        else:
+        if len(self._queue) >= self._most or self._bytes >= self._size:
             self._end_with_gap(event.seq - 1, "you did not read", lost=False)
+        elif not self._put(event.body):
+            self._end_with_gap(event.seq - 1, TOO_MUCH, lost=False)
 
     async def next(self) -> bytes | None:
         """Wait for the next packet to send; None when there will be none any more."""
@@ -64,14 +66,14 @@ class Subscription:
             self._news = trio.Event()
             await self._news.wait()
         packet = self._queue.popleft()
-        self._bytes -= len(packet)
+        self._forget(len(packet))
         return packet
 
     def end(self) -> None:
         """Send nothing any more."""
         self._over = True
         self._queue.clear()
-        self._bytes = 0
+        self._forget(self._bytes)
         self._news.set()
 
     def dismiss(self, latest: int, why: str) -> None:
@@ -85,17 +87,34 @@ class Subscription:
         return event.owner is None or may_see(self.who.peer, event.owner)
 
     def _end_with_gap(self, seq: int, note: str, *, lost: bool) -> None:
-        self._put(encode(Notice(seq=seq, kind=GAP, note=note, lost=lost)))
+        self._append(self._packet(encode(Notice(seq=seq, kind=GAP, note=note, lost=lost))))
         self._over = True
 
-    def _put(self, body: bytes) -> None:
-        packet = b'{"jsonrpc":"2.0","method":"event","params":{"subscription":"%b",%b}' % (
+    def _put(self, body: bytes) -> bool:
+        """Queue an event, unless that is more than its connection or user may have waiting."""
+        packet = self._packet(body)
+        if self.who.account.refusal(Resource.bytes, len(packet)) is not None:
+            return False
+        self.who.account.charge(Resource.bytes, len(packet))
+        self._bytes += len(packet)
+        self._append(packet)
+        return True
+
+    def _packet(self, body: bytes) -> bytes:
+        return b'{"jsonrpc":"2.0","method":"event","params":{"subscription":"%b",%b}' % (
             self.name.encode(),
             body[1:],
         )
+
+    def _append(self, packet: bytes) -> None:
         self._queue.append(packet)
-        self._bytes += len(packet)
         self._news.set()
+
+    def _forget(self, size: int) -> None:
+        """So much of what was charged waits no more. The gap, which is last, was not charged."""
+        size = min(size, self._bytes)
+        self._bytes -= size
+        self.who.account.discharge(Resource.bytes, size)
 
 
 def encode(notice: Notice) -> bytes:

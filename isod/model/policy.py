@@ -63,18 +63,26 @@ class Quirk:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one client can cost the daemon. ``hello`` is in seconds; ``unread_events`` are those
-    that wait for one subscriber until its subscription ends."""
+    """What one client can cost the daemon. ``hello`` and ``read`` are in seconds: until the first
+    request, and until fds that were sent are read. ``unread_events`` are those that wait for one
+    subscriber until its subscription ends. Without ``per`` in its name a limit is for one
+    connection, but for ``connections``, which are those of all users."""
 
     connections: int = 1024
     connections_per_uid: int = 64
     requests: int = 16
+    requests_per_uid: int = 128
+    bytes: int = 2 << 20
+    bytes_per_uid: int = 8 << 20
+    unread_fds: int = 512
+    unread_fds_per_uid: int = 1024
     leases_per_uid: int = 64
     waits_per_uid: int = 16
     subscriptions_per_connection: int = 8
     subscriptions_per_uid: int = 64
     unread_events: int = 2048
     hello: float = 10.0
+    read: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

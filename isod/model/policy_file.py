@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from .request import LEASE_FDS, PACKET_BYTES
 from .step import HandOver, Scrub
 
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)?")
@@ -221,12 +222,19 @@ class LimitsTable(_Table):
     connections: Annotated[int, Field(ge=1)] = 1024
     connections_per_uid: Annotated[int, Field(ge=1)] = 64
     requests: Annotated[int, Field(ge=1)] = 16
+    requests_per_uid: Annotated[int, Field(ge=1)] = 128
+    # One packet, and the files of one lease, fit in any case.
+    bytes: Annotated[Size, Field(ge=2 * PACKET_BYTES)] = 2 << 20
+    bytes_per_uid: Annotated[Size, Field(ge=2 * PACKET_BYTES)] = 8 << 20
+    unread_fds: Annotated[int, Field(ge=LEASE_FDS)] = 512
+    unread_fds_per_uid: Annotated[int, Field(ge=LEASE_FDS)] = 1024
     leases_per_uid: Annotated[int, Field(ge=1)] = 64
     waits_per_uid: Annotated[int, Field(ge=0)] = 16
     subscriptions_per_connection: Annotated[int, Field(ge=1)] = 8
     subscriptions_per_uid: Annotated[int, Field(ge=1)] = 64
     unread_events: Annotated[int, Field(ge=1)] = 2048
     hello: Seconds = 10.0
+    read: Seconds = 30.0
 
 
 class AdminTable(_Table):

@@ -220,7 +220,7 @@ def test_subscriptions_have_quotas(raised: Raise) -> None:
 def _refused(line: Line) -> str:
     error = line.ask("events.subscribe")["error"]
     assert error["data"]["reason"] == Reason.quota.name
-    return str(error["message"]).partition(" as ")[2].rpartition(" as ")[2]
+    return str(error["message"]).partition(", the most that ")[2]
 
 
 def test_the_subscription_of_another_connection_is_none(stage: Stage) -> None:

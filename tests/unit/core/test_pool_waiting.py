@@ -89,7 +89,7 @@ class Counter:
             self.grant(ticket, self.queue.wanted())
         except RefusedError as error:
             if error.refusal.reason is Reason.group_busy:
-                self.queue.join(ticket, ALICE.uid)
+                self.queue.join(ticket)
                 self.waiting.append(ticket)
 
     def grant(self, ticket: Ticket, kept: Groups) -> None:

@@ -18,7 +18,7 @@ class Waiting:
         self.free = free
         self.queue: Queue[int] = Queue(self._wants)
         for ticket in range(len(needs)):
-            self.queue.join(ticket, 1000)
+            self.queue.join(ticket)
 
     def _wants(self, ticket: int, kept: frozenset[int]) -> Wants:
         needs = self.needs[ticket]
@@ -39,14 +39,6 @@ def test_a_later_one_never_takes_what_an_earlier_one_waits_for() -> None:
     assert waiting.go() == [2]
     assert waiting.go(1) == [0]
     assert waiting.go(2) == [1]
-
-
-def test_counts_are_per_user() -> None:
-    waiting = Waiting(frozenset({1}), frozenset({2}))
-    waiting.queue.leave(1)
-    waiting.queue.join(1, 1001)
-    assert [waiting.queue.count(uid) for uid in (1000, 1001, 5)] == [1, 1, 0]
-    assert waiting.queue.wanted() == {1, 2}
 
 
 def test_who_leaves_is_gone() -> None:

@@ -8,12 +8,14 @@ from typing import Any
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from isod.core.accounts import Accounts
 from isod.daemon.identify import Identity
 from isod.daemon.publisher import Publisher
 from isod.daemon.subscription import Subscription
 from isod.model.address import Address
 from isod.model.lease import Lease, LeaseDevice, Owner, State
 from isod.model.peer import Peer
+from isod.model.policy import Limits
 from isod.model.request import FAMILIES
 from isod.model.step import GroupName
 from isod.model.terms import Terms
@@ -34,8 +36,10 @@ class Records:
         self.messages.append(message)
 
 
-def identity(uid: int = ALICE, *, admin: bool = False) -> Identity:
-    return Identity(Peer(uid=uid, gid=uid, groups=frozenset(), pid=1, admin=admin))
+def identity(uid: int = ALICE, *, admin: bool = False, book: Accounts | None = None) -> Identity:
+    """A peer on a connection of its own, in a book of its own unless one is given."""
+    peer = Peer(uid=uid, gid=uid, groups=frozenset(), pid=1, admin=admin)
+    return Identity(peer, account=(book or Accounts(Limits)).open(uid, admin=admin))
 
 
 def lease(

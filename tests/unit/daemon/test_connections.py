@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from isod.core.accounts import Accounts
 from isod.daemon.connections import Connections
 from isod.model.policy import Limits
-from isod.model.reason import Reason
+from isod.model.reason import Reason, RefusedError
 
 
 class Log:
@@ -17,59 +20,62 @@ class Log:
         self.lines.append(f"{kind}: {message}")
 
 
-def book(log: Log | None = None, **limits: int) -> Connections:
+def connections(log: Log | None = None, **limits: int) -> Connections:
     given = Limits(**limits)
-    return Connections(lambda: given, log or Log())
+    return Connections(Accounts(lambda: given), log or Log())
+
+
+def refusal(connections: Connections, uid: int) -> str:
+    with pytest.raises(RefusedError) as refused:
+        connections.admit(uid)
+    assert refused.value.refusal.reason is Reason.quota
+    return refused.value.refusal.message
 
 
 def test_one_user_has_a_share_and_others_have_theirs() -> None:
-    connections = book(connections_per_uid=2)
-    assert connections.admit(1000) is None
-    assert connections.admit(1000) is None
-    refusal = connections.admit(1000)
-    assert refusal is not None
-    assert refusal.reason is Reason.quota
-    assert refusal.message == "you have 2 connections, the most that one user may have"
-    assert connections.admit(1001) is None
+    book = connections(connections_per_uid=2)
+    book.admit(1000)
+    book.admit(1000)
+    assert refusal(book, 1000) == "you have 2 connections, the most that one user may have"
+    book.admit(1001)
 
 
 def test_all_together_have_a_limit() -> None:
-    connections = book(connections=2)
-    assert connections.admit(1000) is None
-    assert connections.admit(1001) is None
-    refusal = connections.admit(1002)
-    assert refusal is not None
-    assert "the most that isod takes" in refusal.message
+    book = connections(connections=2)
+    book.admit(1000)
+    book.admit(1001)
+    assert refusal(book, 1002) == "there are 2 connections, the most that isod takes"
 
 
 def test_who_leaves_makes_room() -> None:
-    connections = book(connections=1)
-    assert connections.admit(1000) is None
-    assert connections.admit(1001) is not None
-    connections.left(1000)
-    assert connections.admit(1001) is None
+    book = connections(connections=1)
+    account = book.admit(1000)
+    refusal(book, 1001)
+    account.close()
+    book.admit(1001)
 
 
-def test_a_new_limit_holds_for_the_next_connection() -> None:
-    limits = Limits(connections_per_uid=1)
-    connections = Connections(lambda: limits, Log())
-    assert connections.admit(1000) is None
-    assert connections.admit(1000) is not None
-    limits = Limits(connections_per_uid=2)
-    assert connections.admit(1000) is None
+def test_whoever_fills_one_socket_keeps_nobody_from_the_other() -> None:
+    accounts = Accounts(lambda: Limits(connections=1, connections_per_uid=1))
+    Connections(accounts, Log()).admit(0)
+    admins = Connections(accounts, Log(), admin=True)
+    admins.admit(0)
+    assert refusal(admins, 0).startswith("you have 1 connections to the admin socket, the most")
 
 
 def test_knocking_does_not_fill_the_log() -> None:
     log = Log()
-    connections = book(log, connections_per_uid=1)
-    connections.admit(1000)
+    book = connections(log, connections_per_uid=1)
+    account = book.admit(1000)
     for _ in range(100):
-        connections.admit(1000)
+        refusal(book, 1000)
     assert log.lines == [
         "connection.refused: uid 1000 is turned away: you have 1 connections, "
         "the most that one user may have"
     ]
-    connections.left(1000)
-    connections.admit(1000)
-    connections.admit(1000)
+    account.close()
+    book.left(1000)
+    book.admit(1000)
+    refusal(book, 1000)
+    refusal(book, 1000)
     assert len(log.lines) == 2, "told again, for another time of scarcity"

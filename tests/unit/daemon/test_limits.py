@@ -42,7 +42,9 @@ async def test_requests_under_way_are_counted_by_connection(door: Door) -> None:
             await ask(client, number, "lease.acquire", devices=wanted)
         told = await said(client)
         assert told["id"] == 2
-        assert told["error"]["message"] == "2 requests of this connection are under way"
+        assert told["error"]["message"] == (
+            "this connection has 2 requests under way, the most that one connection may have"
+        )
         assert told["error"]["data"]["hint"] == "wait for an answer first"
         await ask(client, 9, "host.info")
         assert "result" in await said(client), "what is answered at once is not under way"
@@ -50,19 +52,17 @@ async def test_requests_under_way_are_counted_by_connection(door: Door) -> None:
         assert "result" in await said(other)
 
 
-async def test_new_limits_hold_for_new_connections(door: Door) -> None:
+async def test_new_limits_hold_at_once(door: Door) -> None:
     door.limit(requests=1)
-    with await door.connect() as old:
-        await ask(old, 0, "host.info")
-        await said(old)
+    with await door.connect() as client:
+        wanted = [[{"address": f"01:00.{number}"}] for number in range(4)]
+        await ask(client, 0, "lease.acquire", devices=wanted[0])
+        await ask(client, 1, "lease.acquire", devices=wanted[1])
+        assert (await said(client))["error"]["data"]["reason"] == "quota"
         door.limit(requests=2)
-        with await door.connect() as new:
-            for number, client in enumerate((old, old, new, new)):
-                wanted = [{"address": f"01:00.{number}"}]
-                await ask(client, number + 1, "lease.acquire", devices=wanted)
-            assert (await said(old))["id"] == 2
-            await ask(new, 9, "host.info")
-            assert (await said(new))["id"] == 9, "neither of its two was refused"
+        await ask(client, 2, "lease.acquire", devices=wanted[2])
+        await ask(client, 3, "lease.acquire", devices=wanted[3])
+        assert (await said(client))["id"] == 3, "the one before it was begun"
 
 
 async def test_a_user_has_so_many_requests_waiting(door: Door) -> None:

@@ -15,7 +15,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from isod.daemon.gate import Answer, Gate
 from isod.daemon.identify import Identity
-from isod.daemon.session import SEND_SECONDS, Session
+from isod.daemon.outbox import SEND_SECONDS
+from isod.daemon.session import Session
 from isod.daemon.store import Store
 from isod.daemon.subscribers import Subscribers
 from isod.daemon.world import World
@@ -53,7 +54,7 @@ class Line:
         self._socket = ours
         self.ended = trio.Event()
         gate = cast(Gate, EventGate(world))
-        nursery.start_soon(self._serve, Session(theirs, identity(), gate, Limits()), theirs)
+        nursery.start_soon(self._serve, Session(theirs, identity(), gate, Limits), theirs)
 
     async def _serve(self, session: Session, theirs: trio.socket.SocketType) -> None:
         with theirs:

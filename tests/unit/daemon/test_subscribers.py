@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from isod.core.accounts import Accounts, Resource
 from isod.daemon.identify import Identity
 from isod.daemon.store import Store
 from isod.daemon.subscribers import Subscribers
@@ -49,8 +50,9 @@ def test_the_answer_says_where_to_begin_later(world: World, subscribers: Subscri
     assert opened.result.subscription == opened.subscription.name
 
 
-def test_a_connection_has_so_many(subscribers: Subscribers) -> None:
-    mine, second = identity(), identity()
+def test_a_connection_has_so_many(world: World, subscribers: Subscribers) -> None:
+    book = Accounts(lambda: world.policy.limits)
+    mine, second, other = (identity(uid, book=book) for uid in (ALICE, ALICE, BOB))
     first = begin(subscribers, mine)
     begin(subscribers, mine)
     with pytest.raises(RefusedError, match="one connection may have") as refused:
@@ -59,16 +61,36 @@ def test_a_connection_has_so_many(subscribers: Subscribers) -> None:
     begin(subscribers, second)
     with pytest.raises(RefusedError, match="one user may have"):
         begin(subscribers, second)
-    begin(subscribers, identity(BOB))
+    begin(subscribers, other)
     subscribers.unsubscribe(mine, SubscriptionName(subscription=first.name))
     begin(subscribers, second)
+
+
+async def test_what_waits_for_all_subscribers_of_a_user_has_an_end(
+    world: World, subscribers: Subscribers
+) -> None:
+    """Each of them is told that it ends; none of it stays charged."""
+    limits = Limits(bytes=400, bytes_per_uid=500)  # an event has some 150
+    book = Accounts(lambda: limits)
+    mine, second, other = (identity(uid, book=book) for uid in (ALICE, ALICE, BOB))
+    queues = [begin(subscribers, who) for who in (mine, mine, second, other)]
+    for number in range(2):
+        world.publisher.policy_reloaded(number)
+    assert 300 < book.of_uid(ALICE, Resource.bytes) <= 500
+    assert mine.account.has(Resource.bytes) <= 400
+    told = [await kinds(one) for one in queues]
+    assert ["gap" in one for one in told] == [True, True, True, False]
+    assert book.of_uid(ALICE, Resource.bytes) == 0
+    for who in (mine, second):
+        subscribers.leave(who)
+    assert book.of_uid(ALICE, Resource.subscriptions) == 0
 
 
 async def test_an_ended_one_counts_until_its_last_event_was_sent(
     world: World, subscribers: Subscribers
 ) -> None:
     """Else a client that never reads could have as many full queues as it likes."""
-    mine = identity()
+    mine = identity(book=Accounts(lambda: world.policy.limits))
     stalled = begin(subscribers, mine)
     begin(subscribers, mine)
     for number in range(5):

@@ -3,12 +3,20 @@ they do is tested in tests/unit/daemon/test_limits.py and tests/walk/test_admin.
 
 from __future__ import annotations
 
+import re
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+from isod.core.compile import compile_limits
 from isod.core.match import administers
 from isod.model.peer import Peer
 from isod.model.policy import Limits, Policy, Who
+from isod.model.policy_file import LimitsTable
 
 from .asking import faults, rule
 
+ROOT = Path(__file__).parents[3]
 ROOTS = frozenset({0})
 
 
@@ -51,3 +59,23 @@ def test_on_the_other_socket_nobody_is_an_administrator() -> None:
 
 def test_rules_stand_beside_both() -> None:
     assert not faults("[limits]\nrequests = 4\n", "[admin]\nwho = [{ uid = [7] }]\n", rule("x"))
+
+
+def test_the_page_on_policies_shows_the_defaults_of_all_limits() -> None:
+    page = (ROOT / "policy/README.md").read_text()
+    table = page.partition("[limits]\nconnections")[2].partition("```")[0]
+    shown = tomllib.loads(f"connections{table}")
+    assert set(shown) == {field.name for field in fields(Limits)}
+    assert compile_limits(LimitsTable.model_validate(shown)) == Limits()
+
+
+def test_the_page_on_the_protocol_names_all_limits() -> None:
+    page = (ROOT / "isod/wire/PROTOCOL.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| \S+ \|", page.partition("has `[limits]`")[2], re.MULTILINE)
+    assert set(rows) == {field.name for field in fields(Limits)}
+
+
+def test_one_packet_and_the_files_of_one_lease_fit_in_any_case() -> None:
+    assert faults("[limits]\nbytes = 65536\n")
+    assert faults("[limits]\nunread_fds = 249\n")
+    assert not faults('[limits]\nbytes = "128KiB"\nunread_fds = 250\nread = "1s"\n')
