@@ -13,6 +13,8 @@ ROWS: Mapping[str, str] = MappingProxyType(
     {
         "client_sends_fds_to_the_daemon": "SO_PASSRIGHTS=0 on the listener where the kernel has "
         "it; receiving without a control buffer everywhere",
+        "replies_with_fds_that_nobody_reads": "unread fds are bounded per connection and user; "
+        "who does not read is disconnected, and counts until it has read or gone",
         "truncated_control_data": "MSG_CTRUNC is an error of the connection; what came is closed",
         "messages_coalesce_and_fds_are_duplicated": "SOCK_SEQPACKET: a packet is whole and carries "
         "its own fds; MSG_TRUNC and empty packets are errors",

@@ -25,7 +25,6 @@ from tests.unit.wire.open_files import open_fds
 from tests.walk.conftest import Start
 from tests.walk.stage import Stage
 
-STAT = "{pid} (vmm) S 1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 777 1 1\n"
 FWD = trial(rule("fwd", who='[{ unit = ["fwd.service"] }]'))
 NOT_EVIL = trial(rule("evil", "deny", who='[{ unit = ["evil.service"] }]'), rule("anyone"))
 
@@ -71,7 +70,6 @@ def connected_by_one_that_is_gone() -> Iterator[tuple[int, socket.socket]]:
 def proc_with(folder: Path, pid: int, cgroup: str) -> Path:
     """A /proc in which a process runs under this pid, in this cgroup."""
     (folder / str(pid)).mkdir()
-    (folder / str(pid) / "stat").write_text(STAT.format(pid=pid))
     (folder / str(pid) / "cgroup").write_text(f"0::{cgroup}\n")
     return folder
 
@@ -137,6 +135,7 @@ def test_pid_is_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with connected_by_one_that_is_gone() as (pid, theirs):
         proc = proc_with(tmp_path, pid, "/system.slice/fwd.service")
         monkeypatch.setattr(identify, "_PROC", proc)
+        monkeypatch.setattr(identify, "start_time", lambda _: 777)
         with identified(theirs) as who:
             assert who.peer.pid == pid
             assert not who.peer.verified
