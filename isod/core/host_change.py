@@ -57,7 +57,12 @@ def held_outside(lease: Lease, address: Address, by: str | None) -> Lease:
 
 def joined(lease: Lease, device: LeaseDevice) -> Lease:
     """The lease with a device that came into one of its groups, on its way to be parked."""
-    return replace(lease, state=State.joining, devices=(*lease.devices, device))
+    return replace(
+        lease,
+        state=State.joining,
+        devices=(*lease.devices, device),
+        strangers=tuple(n for n in lease.strangers if n != (device.address, device.generation)),
+    )
 
 
 def fenced(lease: Lease, begun: int) -> tuple[LeaseDevice, ...]:

@@ -150,6 +150,8 @@ class HostFacts(Holdings, ABC):
     def _stranger(self, lease: Lease, event: Stranger) -> Effects:
         """Nobody has a claim on it, so nobody is revoked: the lease was there before."""
         name = (event.address, event.generation)
+        if name in lease.strangers:
+            return ()  # it was told
         lease = self._put(replace(lease, strangers=(*lease.strangers, name)))
         note = f"{event.address.short} was added and must not be parked: {event.why}"
         return (Remember(lease), Announce("lease.conflict", lease, note))

@@ -44,14 +44,18 @@ def news(isolation: Isolation, ledger: Ledger) -> tuple[Event, ...]:
     return tuple(found or _of_owners(isolation, ledger))
 
 
-def newcomers(snapshot: HostSnapshot, ledger: Ledger) -> tuple[Newcomer, ...]:
+def newcomers(
+    snapshot: HostSnapshot, ledger: Ledger, *, strangers: bool = False
+) -> tuple[Newcomer, ...]:
     """Endpoints that the groups of leases have and their leases do not know of. Asked once no
-    operation is under way: before, it is not clear who has what."""
+    operation is under way: before, it is not clear who has what. With ``strangers`` also those
+    that were judged before and must not be parked: that may have changed."""
     found: list[Newcomer] = []
     for lease in ledger.leases.values():
         if lease.state is not State.leased:
             continue
-        known = {(d.address, d.generation) for d in lease.devices} | set(lease.strangers)
+        known = {(d.address, d.generation) for d in lease.devices}
+        known |= set() if strangers else set(lease.strangers)
         for name in lease.groups:
             group = snapshot.groups.get(name.number)
             if group is None or group.generation != name.generation:

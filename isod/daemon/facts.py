@@ -10,7 +10,10 @@ import trio
 
 from isod.core.newcomer import judge_newcomer
 from isod.core.reconcile import Newcomer, newcomers, news
+from isod.model.address import Address
 from isod.model.event import Event, Stranger
+from isod.model.host import Device
+from isod.model.lease import Lease
 from isod.model.reason import RefusedError
 
 from .needs import Needs
@@ -21,7 +24,12 @@ PAUSE_SECONDS = 0.05
 
 
 class Facts:
-    """What was missed before ``run`` runs is found when it does."""
+    """What was missed before ``run`` runs is found when it does.
+
+    A device that must not be parked is judged again whenever it was looked at again, that is with
+    each uevent about it: a network card has a driver, and so looks taken, before its probe has made
+    an interface; only then comes ``bind`` (drivers/base/dd.c, driver_bound; seen on 7.2).
+    """
 
     def __init__(self, world: World, needs: Needs, resets: Resets) -> None:
         self._world = world
@@ -29,6 +37,8 @@ class Facts:
         self._resets = resets
         self._changed = trio.Event()
         self._changed.set()
+        # Every look makes a Device of its own, so that the same one was not looked at since.
+        self._refused: dict[tuple[str, Address], Device] = {}
         world.on_news = self._note
 
     def _note(self) -> None:
@@ -39,24 +49,38 @@ class Facts:
         while True:
             await self._changed.wait()
             self._changed = trio.Event()
-            while found := news(self._world.isolation, self._world.ledger):
-                for event in found:
+            while events := news(self._world.isolation, self._world.ledger):
+                for event in events:
                     self._world.apply(event)
-            if self._newcomers():
+            if found := self._newcomers():
+                asked = [one.device for one in found]
                 await self._needs.look()
-                # The world has gone on meanwhile: judge what is there now.
+                # The world has gone on meanwhile: judge what is there now, and leave to the next
+                # time what was looked at since then.
                 for newcomer in self._newcomers():
-                    if newcomer.lease == self._world.ledger.leases.get(newcomer.lease.id):
+                    same = any(newcomer.device is device for device in asked)
+                    if same and newcomer.lease == self._lease(newcomer):
                         self._world.apply(self._judged(newcomer))
             await trio.sleep(PAUSE_SECONDS)
 
     def _newcomers(self) -> tuple[Newcomer, ...]:
-        return newcomers(self._world.snapshot, self._world.ledger)
+        found = newcomers(self._world.snapshot, self._world.ledger, strangers=True)
+        known = {(one.lease.id, one.device.address) for one in found}
+        self._refused = {name: one for name, one in self._refused.items() if name in known}
+        return tuple(
+            one
+            for one in found
+            if self._refused.get((one.lease.id, one.device.address)) is not one.device
+        )
+
+    def _lease(self, newcomer: Newcomer) -> Lease | None:
+        return self._world.ledger.leases.get(newcomer.lease.id)
 
     def _judged(self, newcomer: Newcomer) -> Event:
         lease, device = newcomer.lease, newcomer.device
         try:
             return judge_newcomer(self._resets.bench(self._needs.facts), newcomer)
         except RefusedError as error:
+            self._refused[lease.id, device.address] = device
             why = error.refusal.message
             return Stranger(lease.id, device.address, device.generation, why)

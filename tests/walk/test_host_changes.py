@@ -8,6 +8,7 @@ import pytest
 
 from isod.client.errors import Refused
 from isod.kernel.simulated import outside
+from isod.kernel.simulated.critical import need, need_no_more
 from isod.model.reason import Reason
 
 from .borrowers import Borrower
@@ -178,6 +179,28 @@ def test_what_may_not_be_parked_is_left_alone_and_told(raised: Raise, borrower: 
     stage.daemon.wait_for("lease.conflict", lease["id"], "hands-off")
     assert devices_of(client, lease) == {f"pci:{pair}"}
     assert stage.picture()[sibling].driver == "e1000e"
+    client.do("close")
+    stage.until_restored()
+
+
+def test_what_its_driver_was_still_setting_up_is_judged_again_and_parked(
+    raised: Raise, borrower: Start
+) -> None:
+    """A network card has its driver before it has an interface, and looks taken meanwhile."""
+    stage = raised()
+    root, sibling = stage.machine.root, stage.machine.device("sibling")
+    client = borrower()
+    client.connect(stage)
+    lease = client.do("acquire", devices=[stage.machine.device("pair")], hand_over="iommufd")
+    outside.unplug(root, sibling)
+    stage.daemon.wait_for("lease.device_gone", lease["id"])
+    need(root, sibling, "another namespace", "is run by e1000e without a network interface")
+    outside.replug(root, sibling)
+    stage.daemon.wait_for("lease.conflict", lease["id"], "without a network interface")
+    need_no_more(root, sibling)
+    outside.write(root, sibling, "driver_override", "")  # whatever makes an event
+    stage.daemon.wait_for("lease.device_joined", lease["id"])
+    assert stage.picture()[sibling] == VFIO
     client.do("close")
     stage.until_restored()
 

@@ -241,6 +241,20 @@ class TestJoined:
         assert ledger.leases["L1"].strangers == ()
         assert ledger.leases["L1"].revocation is None
 
+    def test_a_stranger_may_be_judged_again_and_join_then(self) -> None:
+        ledger, snapshot = self.put_back()
+        [newcomer] = newcomers(snapshot, ledger)
+        name = newcomer.device
+        told = Stranger("L1", name.address, name.generation, "is being set up")
+        ledger.apply(told)
+        [again] = newcomers(snapshot, ledger, strangers=True)
+        assert again.device == name
+        assert ledger.apply(told) == ()
+        ledger.apply(judge_newcomer(self.bench(snapshot, ledger, allow()), again))
+        assert ledger.leases["L1"].strangers == ()
+        assert addresses(ledger) == ["01:00.0", "01:00.1"]
+        assert newcomers(snapshot, ledger, strangers=True) == ()
+
     def test_a_member_of_another_group_of_the_same_number_is_no_newcomer(self) -> None:
         ledger, snapshot = self.put_back()
         other = replace(snapshot.groups[1], generation=1)
