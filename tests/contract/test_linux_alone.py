@@ -12,6 +12,7 @@ import pytest
 
 from isod.kernel.linux.hot_reset import hot_reset
 from isod.kernel.linux.uevent import UeventSocket
+from isod.model.address import Address
 from isod.model.reason import Reason, RefusedError
 from isod.model.step import Fence
 
@@ -73,3 +74,25 @@ def test_a_set_is_reset_by_cdevs_where_there_are_no_containers(host: LinuxHostUn
     assert caught.value.refusal.reason is Reason.reset_domain_shared
     for member in members:
         fence(host.kernel, member)
+
+
+@pytest.mark.lab(kernels=("7.2",), topology="standard")
+def test_an_mdev_is_in_the_picture_with_its_parent_and_its_fake_group(
+    host: LinuxHostUnderTest,
+) -> None:
+    types = Path("/sys/class/mdev_bus/mtty/mdev_supported_types")
+    uuid = "c9a3b6d2-5d0e-4c53-9a55-6d1f0c8f2b11"
+    address = Address("mdev", uuid)
+    (next(iter(sorted(types.iterdir()))) / "create").write_text(uuid)
+    try:
+        snapshot = host.kernel.snapshot(1)
+        found = snapshot.devices[address]
+        assert found.parent == Address("mtty", "mtty")
+        assert host.kernel.look(address) == found
+        group = snapshot.group_of(address)
+        assert group is not None
+        assert group.members == (address,)
+        assert group.kind == "unknown"
+    finally:
+        Path(f"/sys/bus/mdev/devices/{uuid}/remove").write_text("1")
+    assert host.kernel.look(address) is None
