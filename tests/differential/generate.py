@@ -34,11 +34,16 @@ def draw(seed: str, stock: Stock) -> tuple[Scene, Operations]:
     drivers = tuple(_first_driver(chance, stock, device) for device in devices)
     resets = tuple(_resets(chance, stock.resets[device]) for device in devices)
     scene = Scene(devices, drivers, resets)
-    writer = _Writer(chance, [f"d{number}" for number in range(len(devices))])
-    native = [stock.native[device] for device in devices if device in stock.native]
+    names = [f"d{number}" for number in range(len(devices))]
+    native = {
+        name: stock.native[device]
+        for name, device in zip(names, devices, strict=True)
+        if device in stock.native
+    }
+    writer = _Writer(chance, names, native)
     length = chance.randint(4, _LENGTH)
     while len(writer.written) < length:
-        writer.go_on(native)
+        writer.go_on()
     return scene, tuple(writer.written[: _LENGTH + 4])
 
 
@@ -56,16 +61,22 @@ def _resets(chance: random.Random, methods: tuple[str, ...]) -> str | None:
 
 @dataclass
 class _Writer:
-    """Knows what files there would be if everything went well."""
+    """Knows what files there would be if everything went well.
+
+    ``native`` are the kernel's own drivers of devices. None is tried on another device: an override
+    matches anything, and what a driver then makes of a strange card is between the two of them
+    (7.2's e1000e takes an igb).
+    """
 
     chance: random.Random
     devices: Sequence[str]
+    native: Mapping[str, str]
     written: list[Operation] = field(default_factory=list)
     files: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     spaces: dict[str, list[str]] = field(default_factory=dict)
     count: int = 0
 
-    def go_on(self, native: Sequence[str]) -> None:
+    def go_on(self) -> None:
         who = self.chance.choice("ab")
         acts: list[tuple[Callable[[], None], float]] = [
             (lambda: self._by_group(who), 16),
@@ -75,8 +86,8 @@ class _Writer:
             (lambda: self._hot_reset(who), 12),
             (lambda: self._close(who), 16),
             (lambda: self._share(who), 8),
-            (lambda: self._isod(native), 16),
-            (lambda: self._root(native), 2),
+            (self._isod, 16),
+            (self._root, 2),
         ]
         self.chance.choices([act for act, _ in acts], [weight for _, weight in acts])[0]()
 
@@ -178,7 +189,7 @@ class _Writer:
         owner = who if what == "dup" else "ba"["ab".index(who)]
         self.files.setdefault((owner, kind), []).append(copy)
 
-    def _isod(self, native: Sequence[str]) -> None:
+    def _isod(self) -> None:
         device = self.chance.choice(self.devices)
         what = self.chance.choices(
             ("probe", "fence", "bind", "unbind", "restore", "reset"), (5, 6, 4, 1, 2, 2)
@@ -186,20 +197,23 @@ class _Writer:
         if what == "probe":
             self._write("isod", what, device, self.chance.choice(_PROBES))
         elif what == "restore":
-            drivers = ["none", "pci-stub", *native[:1]]
+            drivers = ["none", "pci-stub", *self._native(device)]
             choice = self.chance.choices(drivers, (6, 4, 1)[: len(drivers)])[0]
             self._write("isod", what, device, choice)
         else:
             self._write("isod", what, device)
 
-    def _root(self, native: Sequence[str]) -> None:
+    def _root(self) -> None:
         device = self.chance.choice(self.devices)
         what = self.chance.choice(("override", "release", "probe"))
         if what == "override":
-            drivers = ["none", VFIO_PCI, "pci-stub", *native[:1]]
+            drivers = ["none", VFIO_PCI, "pci-stub", *self._native(device)]
             self._write("root", what, device, self.chance.choice(drivers))
         else:
             self._write("root", what, device)
+
+    def _native(self, device: str) -> list[str]:
+        return [self.native[device]] if device in self.native else []
 
     # --- words ------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .operation import BEGIN, Scene, Sequence
+from .operation import Scene, Sequence, played
 from .play import Outcome, play
 from .shrink import shrink
 from .side import Side
@@ -17,7 +17,7 @@ Outcomes = list[Outcome]
 
 def kind_of(sequence: Sequence, real: Outcomes, simulated: Outcomes) -> str:
     """The first operation that differs, without names, and how; empty if none does."""
-    for operation, one, other in zip((BEGIN, *sequence), real, simulated, strict=True):
+    for operation, one, other in zip(played(sequence), real, simulated, strict=True):
         if one != other:
             who = "client" if operation.who in "ab" else operation.who
             if one.answer != other.answer:
@@ -29,7 +29,7 @@ def kind_of(sequence: Sequence, real: Outcomes, simulated: Outcomes) -> str:
 def told(seed: str, scene: Scene, sequence: Sequence, real: Outcomes, simulated: Outcomes) -> str:
     """A sequence up to its first difference, with what came of each operation."""
     lines = [f"ISOD_SEED={seed}: {scene}"]
-    for operation, one, other in zip((BEGIN, *sequence), real, simulated, strict=True):
+    for operation, one, other in zip(played(sequence), real, simulated, strict=True):
         lines.append(f"  {operation}")
         if one != other:
             lines += [f"           real: {one}", f"      simulated: {other}"]

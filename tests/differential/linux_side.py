@@ -18,11 +18,16 @@ from isod.kernel.linux.uapi import vfio as uapi
 from isod.kernel.linux.variants import is_vfio_driver
 from isod.kernel.overrides import parse_override
 from isod.kernel.port import Kernel
+from isod.kernel.tree import names_in
 from isod.model.host import Device
+from isod.model.step import GroupName
 
+from .generate import Stock
 from .side import IOVA, PAGE, GroupState, HotReset, Raw, Seen
 
-_PCI = Path("/sys/bus/pci")
+# Texts and plain calls: what is done most often is slow in an emulated guest.
+_PCI = "/sys/bus/pci"
+_DEVICES = f"{_PCI}/devices"
 _PATIENCE_SECONDS = 60.0
 _ROOM = 64
 _FUNCTION = ctypes.sizeof(uapi.vfio_pci_dependent_device)
@@ -34,6 +39,22 @@ _WAITS_FOR_FILES = "vfio_unregister_group_dev"
 
 def _open(path: str) -> int:
     return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _read(path: str) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, 4096).decode()
+    finally:
+        os.close(descriptor)
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
 
 
 class LinuxRaw:
@@ -142,33 +163,35 @@ class LinuxSide:
 
     name = "linux"
 
-    def __init__(self) -> None:
+    def __init__(self, stock: Stock | None = None) -> None:
+        """The stock knows how the kernel's own choice of reset methods reads."""
+        resets = {} if stock is None else stock.resets
+        self._resets = {name: " ".join(found) for name, found in resets.items()}
         self.kernel: Kernel = LinuxKernel()
         self.known: dict[str, Device] = {}
+        self.groups: dict[str, GroupName] = {}
         self.raw: Raw = LinuxRaw()
         self._helpers = Helpers(Path("/sys"))
         self._fences: dict[str, PendingWrites] = {}
 
     def arrange(self, device: str, driver: str | None, resets: str | None) -> None:
-        place = _PCI / "devices" / device
         # Nothing is open between two sequences, so it may be written here.
-        if (place / "reset_method").exists():
-            (place / "reset_method").write_text("default\n" if resets is None else f"{resets}\n")
-        (place / "driver_override").write_text(f"{driver or 'nothing'}\n")
+        place = f"{_DEVICES}/{device}"
+        self._choose_resets(f"{place}/reset_method", device, resets)
+        _write(f"{place}/driver_override", f"{driver or 'nothing'}\n")
         former = self._driver(device)
         if former == driver:
             return
         if former is not None:
-            (place / "driver/unbind").write_text(device)
+            _write(f"{place}/driver/unbind", device)
         if driver is not None:
-            (_PCI / "drivers_probe").write_text(device)
+            _write(f"{_PCI}/drivers_probe", device)
 
     def see(self, device: str) -> Seen:
-        place = _PCI / "devices" / device
-        override = parse_override((place / "driver_override").read_text())
-        registered = place / "vfio-dev"
-        cdev = next(registered.iterdir()).name if registered.is_dir() else None
-        return Seen(self._driver(device), override, cdev)
+        place = f"{_DEVICES}/{device}"
+        override = parse_override(_read(f"{place}/driver_override"))
+        registered = names_in(f"{place}/vfio-dev")
+        return Seen(self._driver(device), override, registered[0] if registered else None)
 
     def override(self, device: str, driver: str | None) -> None:
         self._write(f"bus/pci/devices/{device}/driver_override", f"{driver or ''}\n")
@@ -188,6 +211,8 @@ class LinuxSide:
             self._fences[device] = self._helpers.start([write])
 
     def waiting(self) -> frozenset[str]:
+        if not self._fences:
+            return frozenset()
         return frozenset(device for device in list(self._fences) if not self._ended(device))
 
     def close(self) -> None:
@@ -209,9 +234,22 @@ class LinuxSide:
         assert numbers == [0], f"the unbind of {device} ended with {numbers}"
         return True
 
+    def _choose_resets(self, attribute: str, device: str, resets: str | None) -> None:
+        """Written only if it reads otherwise: a write asks the device about each method."""
+        try:
+            now = _read(attribute).strip()
+        except FileNotFoundError:
+            return
+        wanted = self._resets.get(device) if resets is None else resets
+        if now != wanted:
+            _write(attribute, "default\n" if resets is None else f"{resets}\n")
+
     def _driver(self, device: str) -> str | None:
-        link = _PCI / "devices" / device / "driver"
-        return link.readlink().name if link.is_symlink() else None
+        try:
+            link = os.readlink(f"{_DEVICES}/{device}/driver")  # noqa: PTH115
+        except FileNotFoundError:
+            return None
+        return link.rpartition("/")[2]
 
     def _write(self, path: str, text: str) -> None:
         number = self._helpers.write([Write(path, text)], _PATIENCE_SECONDS)[0]

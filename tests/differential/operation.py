@@ -72,6 +72,12 @@ class Operation:
 
 
 BEGIN = Operation("nobody", "begin")
+END = Operation("nobody", "end")
+
+
+def played(sequence: Sequence) -> Sequence:
+    """What there is an outcome of: the operations, and a look before and after them."""
+    return (BEGIN, *sequence, END)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from isod.model.address import Address
@@ -26,12 +26,15 @@ from isod.model.step import (
     Unbind,
 )
 
-from .operation import BEGIN, Operation, Scene, Sequence
+from .operation import BEGIN, END, Operation, Scene, Sequence, played
 from .side import Seen, Side
 
 VOID = "void"
 _OPENS = frozenset({"container", "iommufd", "group", "cdev"})
-_QUIET = frozenset({"status", "config", "info", "map", "unmap", "ioas", "dup", "pass"})
+_QUIET = frozenset(
+    {"status", "config", "info", "map", "unmap", "ioas", "dup", "pass", "container", "iommufd"}
+    | {"set_container", "set_iommu", "attach", "detach"}
+)
 _PROBES: dict[str, tuple[HandOver, bool, bool]] = {
     "held": ("group", False, True),
     "group": ("group", False, False),
@@ -55,25 +58,31 @@ class Outcome:
 
 
 def play(side: Side, scene: Scene, sequence: Sequence) -> list[Outcome]:
-    """The outcomes, that of BEGIN first. At the end nothing is open, and no fence waits."""
+    """What came of each operation of ``played``. At the end nothing is open, no fence waits."""
     for number, device in enumerate(scene.devices):
         side.arrange(device, scene.drivers[number], scene.resets[number])
     devices = {f"d{number}": _look(side, name) for number, name in enumerate(scene.devices)}
-    groups = {name: _group(side, one) for name, one in devices.items() if one.group is not None}
+    groups = {
+        f"d{number}": found
+        for number, name in enumerate(scene.devices)
+        if (found := side.groups.get(name)) is not None
+    }
     player = _Player(side, scene, devices, groups)
     try:
-        return [player.play(operation) for operation in (BEGIN, *sequence)]
+        return [player.play(operation) for operation in played(sequence)]
     finally:
         player.close()
 
 
 def _look(side: Side, name: str) -> Device:
-    """As isod scans it; once on each host, where nothing is plugged and address, generation and
-    group stay."""
+    """As isod scans it, and its group; once on each host, where nothing is plugged and address,
+    generation and group stay."""
     if name not in side.known:
         found = side.kernel.look(Address.pci(name))
         assert found is not None
         side.known[name] = found
+        if found.group is not None:
+            side.groups[name] = _group(side, found)
     return side.known[name]
 
 
@@ -92,12 +101,22 @@ class _Player:
     groups: Mapping[str, GroupName]
     seen: dict[str, Seen] = field(default_factory=dict)
     """Again after each operation that may change what there is to be seen."""
+    leased: Collection[LeaseDevice] = ()
+    distinct: Collection[GroupName] = ()
     files: dict[tuple[str, str], int] = field(default_factory=dict)
     spaces: dict[tuple[str, str], int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.leased = [
+            LeaseDevice(one.address, one.generation, one.group, "requested")
+            for one in self.devices.values()
+            if one.group is not None
+        ]
+        self.distinct = sorted(set(self.groups.values()), key=_number)
+
     def play(self, operation: Operation) -> Outcome:
         acts = {"a": self._client, "b": self._client, "isod": self._isod, "root": self._root}
-        if operation == BEGIN:
+        if operation in (BEGIN, END):
             return Outcome("ok", self._look())
         waiting = self.side.waiting()
         try:
@@ -283,12 +302,7 @@ class _Player:
 
     def _look_at_use(self) -> tuple[str, ...]:
         waiting = self.side.waiting()
-        leased = [
-            LeaseDevice(one.address, one.generation, one.group, "requested")
-            for one in self.devices.values()
-            if one.group is not None
-        ]
-        use = self.side.kernel.use(leased, sorted(set(self.groups.values()), key=_number))
+        use = self.side.kernel.use(self.leased, self.distinct)
         said = {
             "open": [name for name, one in self.devices.items() if one.address in use.open],
             "busy": [name for name, one in self.devices.items() if one.group in use.busy_groups],

@@ -75,7 +75,7 @@ class Recording:
         found: Counter[str] = Counter()
         for seed, outcomes in self.outcomes.items():
             _, sequence = draw(seed, self.stock)
-            for operation, outcome in zip(sequence, outcomes[1:], strict=True):
+            for operation, outcome in zip(sequence, outcomes[1:-1], strict=True):
                 if outcome.answer != VOID:
                     who = "client" if operation.who in "ab" else operation.who
                     answer = outcome.answer.partition(" HotReset")[0].partition(" 0000")[0]

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from isod.kernel.port import Kernel
 from isod.model.host import Device
+from isod.model.step import GroupName
 
 IOVA = 0x1000000
 PAGE = 4096
@@ -67,6 +68,8 @@ class Side(Protocol):
     raw: Raw
     known: dict[str, Device]
     """What was looked at before."""
+    groups: dict[str, GroupName]
+    """And the groups of these, if they have any."""
 
     def arrange(self, device: str, driver: str | None, resets: str | None) -> None:
         """Put a device that nobody has open on a driver or none, with a ``reset_method`` (None:

@@ -14,6 +14,7 @@ from isod.kernel.simulated.topology import SimulatedHost
 from isod.kernel.simulated.tree import names_in
 from isod.model.address import Address
 from isod.model.host import Device
+from isod.model.step import GroupName
 
 from .side import IOVA, PAGE, GroupState, HotReset, Raw, Seen
 
@@ -104,6 +105,7 @@ class SimulatedSide:
         self._fences: set[str] = set()
         self.kernel: Kernel = SimulatedKernel(directory)
         self.known: dict[str, Device] = {}
+        self.groups: dict[str, GroupName] = {}
         self.raw: Raw = SimulatedRaw(directory)
 
     def arrange(self, device: str, driver: str | None, resets: str | None) -> None:

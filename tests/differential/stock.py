@@ -29,8 +29,8 @@ def prepared(side: Side) -> tuple[SimulatedHost, Stock]:
 
 
 def _sets() -> dict[tuple[str, ...], float]:
-    """Each bus below a port with all of its functions, and pairs of buses of one function: what is
-    left out of a scene would come from earlier ones, and tell in answers about its group or bus."""
+    """Each bus below a port, and pairs of buses, with all of their functions: what is left out of
+    a scene would come from earlier ones, and tell in answers about its group or bus."""
     buses: dict[str, list[Function]] = defaultdict(list)
     for one in Hardware().functions():
         if one.parent is not None and one.kind != _BRIDGE:
@@ -38,8 +38,9 @@ def _sets() -> dict[tuple[str, ...], float]:
     sets: dict[tuple[str, ...], float] = {}
     for functions in buses.values():
         names = tuple(one.address for one in functions)
-        # A conventional bus takes a second for each reset (pci_bridge_wait_for_secondary_bus).
-        slow = 0.02 if functions[0].slot != functions[-1].slot else 1.0
+        # A conventional bus takes a second for each reset (pci_bridge_wait_for_secondary_bus): as
+        # many sequences as are done when those of the other buses are.
+        slow = 0.1 if functions[0].slot != functions[-1].slot else 1.0
         sets[names] = (4.0 if len(names) > 1 else 1.0) * slow
-    firsts = [functions[0].address for functions in buses.values()]
-    return sets | dict.fromkeys(pairwise(sorted(firsts)), 0.5)
+    quick = sorted(names for names, weight in sets.items() if weight >= 1)
+    return sets | {one + other: 0.5 for one, other in pairwise(quick)}

@@ -116,6 +116,19 @@ _PORTS_WITHOUT_ACS = """
     -device e1000,bus=pb4,addr=2
 """
 
+# As above, with names of their own: several of each.
+_SEVERAL = """
+    -device pcie-root-port,id=rp16,bus=pcie.0,chassis=41,slot=16
+    -device e1000e,bus=rp16,addr=0.0,multifunction=on
+    -device e1000e,bus=rp16,addr=0.1
+    -device pcie-root-port,id=rp17,bus=pcie.0,chassis=42,slot=17
+    -device nvme,bus=rp17,serial=n3,drive=n3
+    -drive if=none,id=n3,file=null-co://,format=raw,snapshot=on
+    -device pcie-root-port,id=rp18,bus=pcie.0,chassis=43,slot=18
+    -device igb,bus=rp18,addr=0.0,multifunction=on,x-pcie-ari-nextfn-1=on
+    -device igb,bus=rp18,addr=0.1,x-pcie-ari-nextfn-1=on
+"""
+
 TOPOLOGIES = {
     topology.name: topology
     for topology in (
@@ -129,6 +142,18 @@ TOPOLOGIES = {
             name="shared-bus",
             reason="two groups on one bus: a reset set that spans groups",
             devices=_SHARED_BUS + _NVME,
+        ),
+        Topology(
+            name="several",
+            reason="standard and shared-bus, most of it twice: what is played on one bus does not "
+            "wait for what is played on another",
+            devices=_TWO_FUNCTIONS
+            + _NVME
+            + _BRIDGE_WITH_TWO_NICS
+            + _SWITCH
+            + _WITHOUT_GROUP
+            + _SHARED_BUS
+            + _SEVERAL,
         ),
         Topology(
             name="no-isolated-msi",

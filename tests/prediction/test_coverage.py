@@ -174,4 +174,6 @@ def test_the_sum_of_guests_is_told_with_a_reason_for_each_cell_that_cannot_be() 
 
 def test_every_topology_is_tried_on_every_kernel() -> None:
     tried = {(guest.kernel, guest.topology) for _, guest in guests()}
-    assert tried == {(kernel, topology) for kernel in ("7.2", "6.12") for topology in TOPOLOGIES}
+    # "several" is the machines of "standard" and "shared-bus" once more, in one.
+    shapes = TOPOLOGIES.keys() - {"several"}
+    assert tried == {(kernel, topology) for kernel in ("7.2", "6.12") for topology in shapes}
