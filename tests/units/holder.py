@@ -27,6 +27,7 @@ class Holder:
     def __init__(self) -> None:
         self.client: Client | None = None
         self.leases: dict[str, Lease] = {}
+        self.kept: list[int] = []
 
     def connect(self) -> None:
         self.client = Client.connect(SOCKET, timeout=60.0)
@@ -43,6 +44,14 @@ class Holder:
 
     def close(self, device: str) -> None:
         self.leases.pop(device).close()
+
+    def keep(self, device: str) -> None:
+        """Have another copy of the device's fd, of which nobody knows but the kernel."""
+        self.kept.append(os.dup(self.leases[device].files.device(f"pci:{device}")))
+
+    def let_go(self) -> None:
+        while self.kept:
+            os.close(self.kept.pop())
 
     def memlock(self) -> str:
         lines = Path("/proc/self/limits").read_text().splitlines()

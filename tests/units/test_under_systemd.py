@@ -14,7 +14,8 @@ pytestmark = pytest.mark.lab(kernels=("7.2",), limit=900)
 
 
 def test_a_connection_starts_it(init: Init) -> None:
-    """Nobody has asked for anything yet: only the sockets are there."""
+    """Only the sockets are there until somebody asks for something."""
+    init.run("systemctl", "stop", "isod.service")
     assert init.show("isod.service", "ActiveState")["ActiveState"] == "inactive"
     with Client(init) as client:
         client.do("connect")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.lab.hardware import Hardware
-from tests.lab.kernels import cached_kernel
 
 from .broker import NOBODY, Broker, running_broker
+from .virtual_machine import copied_kernel
 
 
 @pytest.fixture(scope="package")
@@ -25,13 +25,7 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="package")
 def nested_kernel(open_folder: Path) -> Path:
-    """The lab's own kernel, at a place where nobody can read it."""
-    kernel = cached_kernel("7.2")
-    assert kernel is not None
-    copy = open_folder / "bzImage"
-    copy.write_bytes(kernel.image.read_bytes())
-    copy.chmod(0o644)
-    return copy
+    return copied_kernel(open_folder)
 
 
 @pytest.fixture(scope="package")

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.lab.kernels import cached_kernel
+
 _QEMU = "qemu-system-x86_64"
 _MACHINE = "pc,acpi=off,hpet=off,usb=off,smm=off,vmport=off,graphics=off"
 _CONSOLE = ("-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot")
@@ -26,6 +28,16 @@ def qemu(kernel: Path) -> list[str]:
     """QEMU's command line without the device."""
     machine = ["-machine", _MACHINE, "-accel", "tcg,thread=single", "-smp", "1", "-m", "128"]
     return [_QEMU, *machine, *_CONSOLE, "-kernel", str(kernel), "-append", _APPEND]
+
+
+def copied_kernel(folder: Path) -> Path:
+    """The lab's own kernel, at a place in ``folder`` where nobody can read it."""
+    kernel = cached_kernel("7.2")
+    assert kernel is not None
+    copy = folder / "bzImage"
+    copy.write_bytes(kernel.image.read_bytes())
+    copy.chmod(0o644)
+    return copy
 
 
 @contextmanager
