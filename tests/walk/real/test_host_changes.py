@@ -1,0 +1,155 @@
+"""Functions that are removed while they are leased, and found again by a rescan. For one that a
+client has open the kernel waits."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from isod.client.errors import Refused
+from isod.model.reason import Reason
+from tests.contract.linux_host import write_sysfs
+from tests.lab.hardware import Hardware
+from tests.walk.borrowers import Borrower
+from tests.walk.conftest import Start
+from tests.walk.stage import Stage
+
+_PCI = Path("/sys/bus/pci")
+_PATIENCE = 90.0
+
+pytestmark = pytest.mark.lab(kernels=("7.2", "6.12"), topology="standard", limit=400)
+
+
+def devices_of(client: Borrower, lease: dict[str, Any]) -> dict[str, str]:
+    """The endpoints of a lease, and why it has them."""
+    found = client.do("call", method="lease.get", params={"lease": lease["id"]})
+    bridges = [f"pci:{one.address}" for one in Hardware().functions() if one.kind == "0604"]
+    devices = found["lease"]["devices"]
+    return {one["address"]: one["why"] for one in devices if one["address"] not in bridges}
+
+
+def events(client: Borrower, until: str) -> list[Any]:
+    """What the owner is told, up to an event of this kind."""
+    return [(one["kind"], one["lease"]) for one in client.do("events", name="mine", until=until)]
+
+
+def refused(client: Borrower, act: str, **arguments: object) -> Reason:
+    with pytest.raises(Refused) as caught:
+        client.do(act, **arguments)
+    assert caught.value.reason is not None
+    return caught.value.reason
+
+
+def generation_of(stage: Stage, name: str) -> int | None:
+    """Which device is at the address; None: isod sees none there."""
+    found = [one.generation for one in stage.control.devices() if one.address.name == name]
+    return found[0] if found else None
+
+
+def until_its_own_driver_has(stage: Stage, name: str) -> None:
+    """Some drivers take what a rescan finds a moment later."""
+    stage.daemon.until(lambda: stage.picture()[name] == stage.before[name], f"{name} stays")
+
+
+@contextmanager
+def pulled_while_open(name: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Somebody removes the function, and is kept waiting. Whoever has it open has to close it."""
+    place = _PCI / "devices" / name
+    pull = subprocess.Popen(["sh", "-c", f"echo 1 > {place}/remove"])
+    try:
+        yield pull
+        assert pull.wait(_PATIENCE) == 0
+        assert not place.exists()
+    finally:
+        # Where its owner did not close it, the end of the test does. It cannot be ended before.
+        if pull.poll() is None:
+            pull.kill()
+
+
+def removed_and_found_again(name: str) -> None:
+    """Nobody has it open, so that the removal does not wait."""
+    write_sysfs(_PCI / "devices" / name / "remove", "1")
+    write_sysfs(_PCI / "rescan", "1")
+
+
+def test_an_open_device_goes_when_its_owner_closes_it_and_the_lease_goes_on(
+    stage: Stage, borrower: Start, hardware: Hardware
+) -> None:
+    client = borrower()
+    client.connect(stage)
+    single, (first, second) = stage.machine.device("single"), hardware.bridge_nics
+    client.do("subscribe", name="mine", kinds=["lease"])
+    lease = client.do("acquire", devices=[first, single])
+    former = generation_of(stage, first)
+    with pulled_while_open(first) as pull:
+        assert ("lease.held_outside", lease["id"]) in events(client, until="lease.held_outside")
+        assert pull.poll() is None, "the kernel waits for its owner"
+        client.do("take", role="device", which=first)
+        client.do("close_taken")
+    assert ("lease.device_gone", lease["id"]) in events(client, until="lease.device_gone")
+    assert stage.group_state(single) == "leased"
+    assert devices_of(client, lease) == {f"pci:{single}": "requested", f"pci:{second}": "sibling"}
+
+    client.do("close")
+    stage.daemon.wait_for("lease.ended", lease["id"])
+    write_sysfs(_PCI / "rescan", "1")
+    stage.daemon.until(lambda: generation_of(stage, first) not in (None, former), "not noticed")
+    until_its_own_driver_has(stage, first)
+    stage.until_restored()
+
+
+def test_a_lease_ends_with_its_last_device_and_has_no_right_to_what_comes_there(
+    stage: Stage, borrower: Start
+) -> None:
+    client, other = borrower(), borrower()
+    client.connect(stage)
+    other.connect(stage)
+    single = stage.machine.device("single")
+    lease = client.do("acquire", devices=[single])
+    former = generation_of(stage, single)
+    with pulled_while_open(single):
+        stage.daemon.wait_for("lease.held_outside", lease["id"])
+        client.do("close")
+    stage.daemon.wait_for("lease.ended", lease["id"])
+    write_sysfs(_PCI / "rescan", "1")
+    stage.daemon.until(lambda: generation_of(stage, single) not in (None, former), "not noticed")
+    until_its_own_driver_has(stage, single)
+
+    by_secret = {"lease": lease["id"], "secret": lease["secret"], "name": "again"}
+    assert refused(client, "open_by_secret", **by_secret) is Reason.not_found
+    with stage.line() as line:
+        wanted = [{"address": f"pci:{single}", "generation": former}]
+        answer = line.ask("lease.acquire", devices=wanted)
+    assert answer["error"]["data"]["reason"] == "gone"
+    assert other.do("acquire", devices=[single])["state"] == "leased"
+    other.do("close")
+    stage.until_restored()
+
+
+def test_a_function_that_comes_back_into_a_group_of_its_own_is_nobodys(
+    stage: Stage, borrower: Start
+) -> None:
+    """A rescan marks a later function as one of several only once its group was chosen
+    (drivers/pci/probe.c, pci_scan_slot; seen on 6.12 and 7.2): it gets another group than at boot,
+    unless its header says so itself, as the first one's does."""
+    client = borrower()
+    client.connect(stage)
+    pair, sibling = stage.machine.device("pair"), stage.machine.device("sibling")
+    lease = client.do("acquire", devices=[pair])
+    removed_and_found_again(sibling)
+    stage.daemon.wait_for("lease.reset_changed", lease["id"], f"{sibling[5:]} is used by")
+    assert Hardware().group_members(sibling) == [sibling]
+    assert devices_of(client, lease) == {f"pci:{pair}": "requested"}
+    until_its_own_driver_has(stage, sibling)
+    assert client.do("open")["state"] == "leased"
+    client.do("close")
+    stage.until_restored()
+
+    removed_and_found_again(pair)
+    assert Hardware().group_members(pair) == [pair, sibling]
+    until_its_own_driver_has(stage, pair)
