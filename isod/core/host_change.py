@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from isod.model.address import Address
+from isod.model.event import PrepareFailed
 from isod.model.lease import Lease, LeaseDevice, State
+from isod.model.reason import Reason
 from isod.model.step import Fence
 
 from .plan import plan_reopen
@@ -63,6 +65,19 @@ def joined(lease: Lease, device: LeaseDevice) -> Lease:
         devices=(*lease.devices, device),
         strangers=tuple(n for n in lease.strangers if n != (device.address, device.generation)),
     )
+
+
+def without_untouched(lease: Lease, event: PrepareFailed) -> Lease | None:
+    """The lease without the device that was to be parked, if only its first step was begun, and
+    that found another driver there than the scan had seen: the kernel announces a device before
+    it looks for a driver (``device_add`` in drivers/base/core.c). Nothing was done to it, so it is
+    judged anew as what it is now. None: something was done, or something else was wrong."""
+    raced = event.begun == 1 and event.refusal.reason is Reason.in_use_by_driver
+    named = event.refusal.details.get("devices")
+    *others, newest = lease.devices or (None,)
+    if not raced or newest is None or newest.why != "sibling" or named != [str(newest.address)]:
+        return None
+    return replace(lease, devices=tuple(others))
 
 
 def fenced(lease: Lease, begun: int) -> tuple[LeaseDevice, ...]:

@@ -134,6 +134,10 @@ class HostFacts(Holdings, ABC):
         return (*discarded, *told, *self._end_now(lease))
 
     def _not_joined(self, lease: Lease, event: PrepareFailed) -> Effects:
+        untouched = host_change.without_untouched(lease, event)
+        if untouched is not None:
+            lease = self._put(replace(untouched, state=State.leased))
+            return (Remember(lease), *self._end_now(lease))
         lease = self._put(replace(lease, state=State.leased))
         note = f"{_newest(lease)} was added and could not be parked: {event.refusal.message}"
         return (Remember(lease), Announce("lease.conflict", lease, note), *self._end_now(lease))

@@ -34,6 +34,7 @@ from isod.model.event import (
     Granted,
     HeldOutside,
     Prepared,
+    PrepareFailed,
     Recovered,
     Revoke,
     Settled,
@@ -42,7 +43,7 @@ from isod.model.event import (
 from isod.model.host import HostSnapshot
 from isod.model.lease import State
 from isod.model.policy import Policy, Quirk
-from isod.model.reason import Reason, RefusedError
+from isod.model.reason import Reason, Refusal, RefusedError
 from isod.model.step import Bind, OpenIommufd, Unbind
 
 from .build import allow, at, deny, device, exactly, host, lease_for
@@ -259,6 +260,29 @@ class TestJoined:
         ledger, snapshot = self.put_back()
         other = replace(snapshot.groups[1], generation=1)
         assert newcomers(replace(snapshot, groups={**snapshot.groups, 1: other}), ledger) == ()
+
+    def test_whose_driver_comes_a_moment_later_is_judged_with_it(self) -> None:
+        """Found without a driver, and bound by the time that isod wants to bind it."""
+        ledger, snapshot = self.put_back(None)
+        [newcomer] = newcomers(snapshot, ledger)
+        ledger.apply(judge_newcomer(self.bench(snapshot, ledger, allow()), newcomer))
+        name = str(newcomer.device.address)
+        driver = Refusal(Reason.in_use_by_driver, f"{name} is bound to e1000e", {"devices": [name]})
+        assert kinds(list(ledger.apply(PrepareFailed("L1", 1, driver)))) == []
+        assert addresses(ledger) == ["01:00.0"]
+        [newcomer] = newcomers(again(snapshot, "01:00.1", "e1000e"), ledger)
+        event = judge_newcomer(self.bench(snapshot, ledger, allow()), newcomer)
+        assert isinstance(event, DeviceJoined)
+        assert [type(step) for step in event.steps] == [Unbind, Bind]
+
+    def test_what_fails_otherwise_is_told_and_stays_the_leases(self) -> None:
+        ledger, snapshot = self.put_back("e1000e")
+        [newcomer] = newcomers(snapshot, ledger)
+        ledger.apply(judge_newcomer(self.bench(snapshot, ledger, allow()), newcomer))
+        name = str(newcomer.device.address)
+        driver = Refusal(Reason.in_use_by_driver, f"{name} is bound to e1000e", {"devices": [name]})
+        assert kinds(list(ledger.apply(PrepareFailed("L1", 2, driver)))) == ["lease.conflict"]
+        assert addresses(ledger) == ["01:00.0", "01:00.1"]
 
     def test_steps_that_fail_leave_it_to_the_way_back(self) -> None:
         ledger, snapshot = self.put_back(None)
