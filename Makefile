@@ -21,7 +21,7 @@ help:
 	@echo 'make lab        a shell in a guest with isod running [KERNEL=$(KERNEL) TOPOLOGY=$(TOPOLOGY)]'
 	@echo 'make kill-matrix kill the daemon at each of its system calls; on a real kernel at 100'
 	@echo 'make prediction of make test only this: hot-reset answers against real kernels'
-	@echo 'make differential random sequences on a real and the simulated kernel, not part of make test'
+	@echo 'make differential random sequences on a real and the simulated kernel, alone'
 	@echo 'make fuzz       everything that reads what others wrote [RUNS=$(RUNS) for each target]'
 	@echo 'make soak       clients that borrow, die, stall and flood [OPERATIONS=$(OPERATIONS) CLIENTS=$(CLIENTS)]'
 	@echo 'make mutations  break each promise on purpose and see a test turn red'
@@ -33,7 +33,7 @@ demo: demo-setup
 	@$(BIN)/python -m isod.cli.demo
 
 test: test-setup lab-setup lint
-	$(BIN)/python -m pytest -m 'not differential' $(PYTEST)
+	$(BIN)/python -m pytest $(PYTEST)
 
 # Leaves its guests' devices in odd states, so it has guests of its own.
 prediction: test-setup lab-setup

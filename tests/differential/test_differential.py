@@ -27,8 +27,6 @@ from .side_by_side import play_side_by_side
 from .simulated_side import SimulatedSide
 from .stock import prepared
 
-# A difference that turns up once in hundreds of sequences must not keep everything else from
-# landing: make differential plays them.
 pytestmark = pytest.mark.differential
 
 RecordProperty = Callable[[str, object], None]
