@@ -210,7 +210,8 @@ def plan_sibling(member: Device, *, to_reset: bool = False) -> tuple[LeaseDevice
     steps = tuple(_steps_for(member, is_requested=to_reset))
     if to_reset:
         steps = tuple(replace(s, sibling=True) if isinstance(s, Bind) else s for s in steps)
-    return _lease_device(member, member.group, "sibling", None, None, touched=bool(steps)), steps
+    leased = _lease_device(member, member.group, "sibling", None, None, touched=bool(steps))
+    return replace(leased, added=True), steps
 
 
 def _lease_device(
@@ -269,8 +270,15 @@ def steps_to_fence(devices: Sequence[LeaseDevice]) -> tuple[Step, ...]:
 
 def steps_to_give_back(lease: Lease, devices: Sequence[LeaseDevice]) -> tuple[Step, ...]:
     """Scrub what the client may have had, then put every driver back."""
-    restores = [
-        Restore(device.address, device.generation, device.former_driver, device.former_override)
-        for device in devices
-    ]
+    restores = [_restore(device) for device in devices]
     return (*steps_after(lease, devices), *restores)
+
+
+def _restore(device: LeaseDevice) -> Restore:
+    return Restore(
+        device.address,
+        device.generation,
+        device.former_driver,
+        device.former_override,
+        own=device.added and device.former_driver is None,
+    )

@@ -66,6 +66,7 @@ class LeaseDevice:
     allowed a requested device, whose quota it counts against. ``pool``: out of which it was chosen.
     ``held_outside``: what somebody else has made of it, a driver's name or "no driver".
     ``fenced``: isod itself has begun to unbind it, for fresh fds that could not be opened.
+    ``added``: it came when the lease had its group already.
     """
 
     address: Address
@@ -83,6 +84,7 @@ class LeaseDevice:
     hot_reset: tuple[Address, ...] = ()
     held_outside: str | None = None
     fenced: bool = False
+    added: bool = False
     vendor: str = ""
     product: str = ""
     pool: str | None = None

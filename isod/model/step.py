@@ -185,12 +185,17 @@ class Fence:
 @dataclass(frozen=True, slots=True)
 class Restore:
     """Give a device without a vfio driver back: former ``driver_override`` (None: unset), then
-    ``drivers_probe`` if it had a driver, then read back. Run after a Fence only."""
+    ``drivers_probe`` if it had a driver, then read back. Run after a Fence only.
+
+    ``own``: it was added while its group was leased, and isod was quicker than its own driver could
+    be: it is probed as if it came now, unless the bus is told not to (``drivers_autoprobe``).
+    """
 
     address: Address
     generation: int
     driver: str | None
     override: str | None
+    own: bool = False
     step: Literal["restore"] = "restore"
 
 

@@ -83,6 +83,10 @@ class Acts:
         write = Write("bus/pci/drivers_probe", address.name)
         return self._write(write, _DRIVER_SECONDS, f"probing drivers for {address}")
 
+    def autoprobes(self) -> bool:
+        """Whether the bus looks for a driver when a device is added. Raises OSError."""
+        return (self._root / "sys/bus/pci/drivers_autoprobe").read_text().strip() != "0"
+
     def reset(self, address: Address, generation: int) -> int:
         """Reset one function through sysfs; the errno."""
         write = self._attribute(address, generation, "reset", "1")

@@ -87,7 +87,7 @@ def _restore(acts: Acts, step: Restore) -> StepResult:
         raise refused_by_kernel(f"{step.address} is still on {driver}, unfenced", errno.EBUSY)
     acts.set_override(step.address, step.generation, step.override)
     number = 0
-    if driver is None and step.driver is not None:
+    if driver is None and (step.driver is not None or (step.own and acts.autoprobes())):
         number = acts.probe_drivers(step.address)
     if acts.override(step.address) != step.override:
         raise refused_by_kernel(f"driver_override of {step.address} did not come back", errno.EIO)
@@ -96,7 +96,7 @@ def _restore(acts: Acts, step: Restore) -> StepResult:
         raise refused_by_kernel(
             f"{step.driver} did not take {step.address} back", number or errno.ENODEV
         )
-    if bound != step.driver:
+    if bound != step.driver and not step.own:
         return StepResult(warnings=(f"{step.address} is now bound to {bound}, not {step.driver}",))
     return StepResult()
 

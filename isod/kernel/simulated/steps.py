@@ -89,13 +89,14 @@ def run_restore(host: Host, step: Restore) -> StepResult:
         if host.machine.kind(driver) == "vfio" and driver != step.driver:
             raise refused_by_kernel(f"{step.address} is still on {driver}, unfenced", errno.EBUSY)
         host.tree.set_override(name, step.override)
-        number = _probe(host, name) if driver is None and step.driver is not None else 0
+        probed = driver is None and (step.driver is not None or step.own)
+        number = _probe(host, name) if probed else 0
         bound = host.tree.driver(name)
     if bound is None and step.driver is not None:
         raise refused_by_kernel(
             f"{step.driver} did not take {step.address} back", number or errno.ENODEV
         )
-    if bound != step.driver:
+    if bound != step.driver and not step.own:
         return StepResult(warnings=(f"{step.address} is now bound to {bound}, not {step.driver}",))
     return StepResult()
 

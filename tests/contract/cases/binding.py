@@ -67,6 +67,16 @@ class BindingCases:
         restored = again(host, device.address)
         assert (restored.driver, restored.driver_override) == (device.driver, None)
 
+    def test_what_isod_was_quicker_with_gets_its_own_driver(self, host: HostUnderTest) -> None:
+        """Whichever that is; what it had before is left without one as it was."""
+        device = host.device("single")
+        host.unbind(device.address)
+        loose = again(host, device.address)
+        host.kernel.run(Restore(loose.address, loose.generation, None, None))
+        assert again(host, device.address).driver is None
+        host.kernel.run(Restore(loose.address, loose.generation, None, None, own=True))
+        assert again(host, device.address).driver == device.driver
+
     def test_a_bound_device_is_not_bound_again(self, host: HostUnderTest) -> None:
         device = host.device("single")
         step = Bind(device.address, device.generation, VFIO_PCI)

@@ -11,7 +11,7 @@ from isod.core.isolation import Isolation
 from isod.core.judge import Bench
 from isod.core.ledger import Ledger
 from isod.core.newcomer import judge_newcomer
-from isod.core.plan import plan_reopen
+from isod.core.plan import plan_reopen, steps_to_give_back
 from isod.core.reconcile import newcomers, news
 from isod.core.reset_set import ResetSets
 from isod.model.address import Address
@@ -274,6 +274,18 @@ class TestJoined:
         event = judge_newcomer(self.bench(snapshot, ledger, allow()), newcomer)
         assert isinstance(event, DeviceJoined)
         assert [type(step) for step in event.steps] == [Unbind, Bind]
+
+    @pytest.mark.parametrize("driver", [None, "e1000e"])
+    def test_at_the_end_it_gets_the_driver_that_isod_may_have_forestalled(
+        self, driver: str | None
+    ) -> None:
+        ledger, snapshot = self.put_back(driver)
+        [newcomer] = newcomers(snapshot, ledger)
+        ledger.apply(judge_newcomer(self.bench(snapshot, ledger, allow()), newcomer))
+        lease = ledger.leases["L1"]
+        steps = steps_to_give_back(lease, lease.devices)
+        own = {one.address.short: (one.driver, one.own) for one in steps if one.step == "restore"}
+        assert own == {"01:00.0": ("e1000e", False), "01:00.1": (driver, driver is None)}
 
     def test_what_fails_otherwise_is_told_and_stays_the_leases(self) -> None:
         ledger, snapshot = self.put_back("e1000e")
