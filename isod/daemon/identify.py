@@ -79,16 +79,31 @@ class Identity:
 
     def close(self) -> None:
         self.account.close()
+        self.forget()
+
+    def forget(self) -> None:
+        """Close the pidfd; the account stays open."""
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
 
 
+def uid_of(connection: socket.socket) -> int:
+    """Who connected, and nothing else: cheaper than all the rest. Raises OSError."""
+    return _credentials(connection)[1]
+
+
+def _credentials(connection: socket.socket) -> tuple[int, int, int]:
+    """Pid, uid and gid as they were at connect."""
+    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    pid, uid, gid = _UCRED.unpack(raw)
+    return pid, uid, gid
+
+
 def identify(connection: socket.socket, *, admin: bool = False) -> Identity:
     """Look up a fresh connection's peer. Raises OSError when its credentials are not to be had:
     ids, groups, security label."""
-    raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    pid, uid, gid = _UCRED.unpack(raw)
+    pid, uid, gid = _credentials(connection)
     pidfd = _pidfd(connection)
     try:
         cgroup, started, verified = None, 0, False

@@ -14,10 +14,13 @@ from isod.wire import jsonrpc
 
 from .connections import Connections
 from .gate import Gate
-from .identify import Identity, identify
+from .identify import Identity, identify, uid_of
 from .session import Session
 
 BACKLOG = 128
+# A full backlog of those who are turned away keeps a good one waiting for an eighth of a second.
+TURNED_AWAY_SECONDS = 0.001
+BROKEN_RULES_SECONDS = 1.0
 SO_PASSRIGHTS = 83  # Linux 6.16: refuses fds that clients send; accepted sockets inherit it
 EVERYBODY = 0o666  # the policy is the gate
 ROOT_ALONE = 0o600
@@ -80,27 +83,47 @@ async def accept(
                 await trio.sleep(0.1)
                 continue
             try:
-                who = identify(connection, admin=admin)  # type: ignore[arg-type]
+                who = _admit(connection, connections, admin=admin)
             except OSError:
                 connection.close()
-                continue
-            try:
-                who.account = connections.admit(who.peer.uid)
             except RefusedError as error:
                 _turn_away(connection, error.refusal)
-                who.close()
-                continue
-            nursery.start_soon(_serve, connection, who, gate, connections)
+                await trio.sleep(TURNED_AWAY_SECONDS)
+            else:
+                nursery.start_soon(_serve, connection, who, gate, connections)
+
+
+def _admit(
+    connection: trio.socket.SocketType, connections: Connections, *, admin: bool
+) -> Identity:
+    """Count it first: who knocks without end shall cost no more than that. Raises RefusedError for
+    one too many, and OSError for a peer that cannot be looked up."""
+    plain: socket.socket = connection  # type: ignore[assignment]
+    uid = uid_of(plain)
+    account = connections.admit(uid)
+    try:
+        who = identify(plain, admin=admin)
+    except BaseException:
+        account.close()
+        connections.left(uid)
+        raise
+    who.account = account
+    return who
 
 
 async def _serve(
     connection: trio.socket.SocketType, who: Identity, gate: Gate, connections: Connections
 ) -> None:
+    """Whoever broke the packet layer's rules has its place for a while longer: it will come again
+    and again, and each time costs as much as a good connection."""
     try:
         with connection:
             session = Session(connection, who, gate, lambda: gate.limits)
             await session.run()
             await session.linger()
+        if session.broke_rules:
+            who.forget()
+            await trio.sleep(BROKEN_RULES_SECONDS)
     finally:
         who.close()
         connections.left(who.peer.uid)

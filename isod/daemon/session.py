@@ -37,7 +37,8 @@ from .subscription import Subscription
 
 
 class Session:
-    """A peer's connection. ``run`` ends with it; nothing of it stays behind."""
+    """A peer's connection. ``run`` ends with it; nothing of it stays behind. ``broke_rules`` says
+    whether that was because of a packet that is none."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Session:
         self._who = who
         self._gate = gate
         self._outbox = Outbox(connection, who.account)
+        self.broke_rules = False
         self._watched = False
         self._waiting: set[Id] = set()
         self._opened: list[Subscription] = []
@@ -60,12 +62,14 @@ class Session:
         try:
             async with trio.open_nursery() as nursery:
                 # Nothing can be said to a peer that speaks not in packets, does not read, or left.
-                with suppress(PacketError, OSError, trio.TooSlowError):
+                with suppress(OSError, trio.TooSlowError):
                     try:
                         packet = await self._receive_first()
                         while packet is not None:
                             await self._serve(packet, nursery)
                             packet = await self._receive()
+                    except PacketError:
+                        self.broke_rules = True
                     except RefusedError as error:  # what is sent to it cannot wait for it
                         self._disconnect(error.refusal, nursery.cancel_scope)
                 nursery.cancel_scope.cancel()
