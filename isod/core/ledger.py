@@ -141,9 +141,18 @@ class Ledger(HostFacts):
         self._put(lease)
         if lease.state.public == "leased" and event.held:
             lease = self._put(replace(lease, state=State.leased))
-            return (Remember(lease), *timer)
+            return (Remember(lease), *timer, *self._ask_again(lease))
         self._begun[lease.id] = len(lease.plan)
         return (*timer, *self._drain(lease, lease.ending or "isod was restarted"))
+
+    @staticmethod
+    def _ask_again(lease: Lease) -> Effects:
+        """The row says that the owner is asked before the owner is: isod may have been killed in
+        between. Who is told twice loses nothing."""
+        asked = lease.revocation
+        if asked is None or asked.overdue or asked.why is None:
+            return ()
+        return (Announce("lease.revoking", lease, asked.why),)
 
     def _prepared(self, lease: Lease, event: Prepared) -> Effects:
         """Everything is open. The row says *leased* before the fds leave."""

@@ -168,6 +168,17 @@ def test_a_restart_leaves_what_is_left_of_the_time(kill: Taken) -> None:
     assert [effect.seconds for effect in effects if isinstance(effect, StartTimer)] == [10.0]
 
 
+def test_after_a_restart_the_owner_is_asked_again(kill: Taken) -> None:
+    """Whether it was told before isod died, nobody knows; the time runs."""
+    kill.ledger.apply(Revoke("L1", "wanted"), 200)
+    told = kill.announced(Ledger().apply(Recovered(kill.lease, held=True), 220))
+    assert told == ["lease.revoking"]
+
+
+def test_after_a_restart_nobody_is_asked_who_was_not_before(kill: Taken) -> None:
+    assert not kill.announced(Ledger().apply(Recovered(kill.lease, held=True), 220))
+
+
 def test_a_clock_that_was_set_back_gives_no_more_time(kill: Taken) -> None:
     kill.ledger.apply(Revoke("L1", "wanted"), 200)
     effects = Ledger().apply(Recovered(kill.lease, held=True), 50)
