@@ -18,6 +18,7 @@ from isod.model.effect import Effect, StartTimer, StopTimer
 from isod.model.lease import NO_DRIVER, Lease, LeaseDevice
 from isod.model.step import Fence, Step
 
+from .revocation import time_left
 from .scrub import in_reach
 
 AGAIN_SECONDS = 1.0
@@ -52,10 +53,10 @@ def forgotten(lease: Lease) -> tuple[Lease, tuple[Effect, ...]]:
 
 
 def resumed(lease: Lease, now: float) -> tuple[Lease, tuple[Effect, ...]]:
-    """After a restart: the timer runs for what is left. A clock that was set gives no more."""
+    """After a restart: the timer runs for what is left."""
     if lease.leaving is None or lease.revocation is not None:
         return lease, ()
-    seconds = min(max(lease.leaving - now, 0.0), lease.terms.revoke.ask)
+    seconds = time_left(lease, lease.leaving, now)
     lease = replace(lease, leaving=now + seconds)
     return lease, (StartTimer(lease, seconds),)
 

@@ -58,9 +58,15 @@ def resumed(lease: Lease, now: float) -> tuple[Lease, tuple[Effect, ...]]:
         return lease, ()
     if given.overdue:
         return replace(lease, revocation=replace(given, peer=None)), ()
-    seconds = min(max(given.deadline - now, 0.0), lease.terms.revoke.ask)
+    seconds = time_left(lease, given.deadline, now)
     lease = replace(lease, revocation=replace(given, deadline=now + seconds))
     return lease, (StartTimer(lease, seconds),)
+
+
+def time_left(lease: Lease, deadline: float, now: float) -> float:
+    """How many seconds the owner has until a deadline of the lease's terms. A clock that was set
+    back gives no more than the terms do."""
+    return min(max(deadline - now, 0.0), lease.terms.revoke.ask)
 
 
 def told(lease: Lease, peer: Literal["ended", "failed"]) -> Lease:
