@@ -15,6 +15,7 @@ import trio
 from isod.core.accounts import Resource
 from isod.core.view import may_see
 from isod.model.notice import GAP, Notice
+from isod.model.reason import RefusedError
 
 from .identify import Identity
 from .ring import Published
@@ -93,9 +94,10 @@ class Subscription:
     def _put(self, body: bytes) -> bool:
         """Queue an event, unless that is more than its connection or user may have waiting."""
         packet = self._packet(body)
-        if self.who.account.refusal(Resource.bytes, len(packet)) is not None:
+        try:
+            self.who.account.charge(Resource.bytes, len(packet))
+        except RefusedError:
             return False
-        self.who.account.charge(Resource.bytes, len(packet))
         self._bytes += len(packet)
         self._append(packet)
         return True
