@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -69,7 +70,7 @@ class Actor:
         weights = (50, 25, 10, 8, 7)
         while True:
             role = self._random.choices(roles, weights)[0]
-            with await Connection.open(self._place.socket) as connection:
+            with closing(await Connection.open(self._place.socket)) as connection:
                 try:
                     await role(connection)
                 except EndedError:

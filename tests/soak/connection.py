@@ -7,7 +7,6 @@ import json
 import socket
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import trio
@@ -95,14 +94,3 @@ class Connection:
     def close(self) -> None:
         with suppress(OSError):
             self.socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
