@@ -41,18 +41,24 @@ def _owner(scene: Scene) -> Party:
     return scene.parties[0]
 
 
-class Acquire:
-    """Somebody gets a lease, and uses it."""
+class _Lending:
+    """What walks have in common: somebody has a lease by one hand-over, and uses it."""
 
     rules = policy.EVERYTHING
 
-    def __init__(self, hand_over: str, use: tuple[str, ...], *, managed: bool = True) -> None:
+    def __init__(
+        self, hand_over: str = "iommufd", use: tuple[str, ...] = (), *, managed: bool = True
+    ) -> None:
         self._hand_over = hand_over
         self._use = use
         self.managed = managed
 
     def doomed(self, scene: Scene, rows: Mapping[str, str]) -> frozenset[str]:
         return frozenset()
+
+
+class Acquire(_Lending):
+    """Somebody gets a lease, and uses it."""
 
     def prepare(self, scene: Scene) -> None:
         scene.enter("pair")
@@ -67,20 +73,8 @@ class Acquire:
                 assert owner.borrower.do("use", what=what) is not False
 
 
-class Ending:
+class Ending(_Lending):
     """What walks have in common at whose beginning somebody has a lease."""
-
-    rules = policy.EVERYTHING
-
-    def __init__(
-        self, hand_over: str = "iommufd", use: tuple[str, ...] = (), *, managed: bool = True
-    ) -> None:
-        self._hand_over = hand_over
-        self._use = use
-        self.managed = managed
-
-    def doomed(self, scene: Scene, rows: Mapping[str, str]) -> frozenset[str]:
-        return frozenset()
 
     def prepare(self, scene: Scene) -> None:
         owner = scene.enter("pair")
