@@ -29,11 +29,5 @@ def _shared() -> Iterator[Stage]:
 
 
 @pytest.fixture
-def stage(_shared: Stage) -> Iterator[Stage]:
-    yield _shared
-    _shared.until_quiet()
-
-
-@pytest.fixture
 def asker(stage: Stage) -> Asker:
     return Asker(stage)
