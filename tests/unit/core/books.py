@@ -1,5 +1,5 @@
-"""A shell for the ledger that keeps books of its own: what is bound, who has what open, what was
-raised. The invariants are checked against these books, never against the ledger's word alone.
+"""A shell for the ledger that keeps books of its own, over those of a machine. The invariants are
+checked against these books, never against the ledger's word alone.
 """
 
 from __future__ import annotations
@@ -47,10 +47,8 @@ from isod.model.event import (
     Revoke,
     ScrubAgain,
 )
-from isod.model.host import HostSnapshot, is_vfio_driver
-from isod.model.lease import Lease, LeaseDevice, State
+from isod.model.lease import Lease, State
 from isod.model.policy import Policy
-from isod.model.reason import Reason, Refusal
 from isod.model.step import (
     Bind,
     Fence,
@@ -58,44 +56,14 @@ from isod.model.step import (
     Limit,
     OpenFile,
     OpenIommufd,
-    Probe,
     Reset,
-    Restore,
     Step,
     Unbind,
 )
 
 from . import scrubbing
+from .machine import BEFORE, GONE, PLUGGED, Machine
 from .scrubbing import FAILED
-
-GONE = Refusal(Reason.gone, "another device, or none", {})
-IN_USE = Refusal(Reason.in_use, "open still", {})
-HELD = Refusal(Reason.held_outside, "held by another program", {})
-BEFORE = 8
-PLUGGED = 100000  # generations of what was plugged in
-
-
-def fates(host: HostSnapshot) -> dict[Address, Address]:
-    """What shares a fate has the same name here: a bus below a bridge, a physical function and
-    its virtual ones, a parent and its mdevs. Worked out as simply as can be."""
-    buses = {device.secondary_bus for device in host.devices.values() if device.secondary_bus}
-    name = {address: address for address in host.devices}
-    while True:
-        for address, device in host.devices.items():
-            kin = [one for one in (device.physical_function, device.parent) if one is not None]
-            if address.pci_bus in buses:
-                kin += [other for other in host.devices if other.pci_bus == address.pci_bus]
-            least = min(name[one] for one in (address, *kin))
-            changed = [one for one in (address, *kin) if name[one] != least]
-            name.update(dict.fromkeys(changed, least))
-            if changed:
-                break
-        else:
-            return name
-
-
-def _on_vfio(driver: str | None) -> bool:
-    return driver is not None and is_vfio_driver(driver)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,45 +74,29 @@ class Late:
 
 
 @dataclass
-class Shell:
+class Shell(Machine):
     """Carries effects out on its books, one at a time, when the test says so.
 
-    ``holders``: what each lease's client has open. ``unseen``: leases whose client has bound none
-    of its cdevs, so that no probe sees them. ``touched``: what a plan's steps have bound or
-    unbound, as far as no restart came between. ``ours``: files that isod has opened and not
-    sent yet. ``foreign``: groups that another root program has open. ``timers``: when each lease's
-    timer runs out. ``cut``: leases that are taken back without being asked.
-    ``taken``: devices that an administrator has bound to a driver. ``told``: whether the ledger
-    knows of the latest change of the host.
+    ``unseen``: leases whose client has bound none of its cdevs, so that no probe sees them.
+    ``touched``: what a plan's steps have bound or unbound, as far as no restart came between.
+    ``timers``: when each lease's timer runs out. ``cut``: leases that are taken back without being
+    asked.
     """
 
-    host: HostSnapshot
     ledger: Ledger = field(default_factory=Ledger)
     store: dict[str, Lease] = field(default_factory=dict)
     todo: list[Effect | Late] = field(default_factory=list)
-    drivers: dict[Address, str | None] = field(default_factory=dict)
-    holders: dict[str, frozenset[Address]] = field(default_factory=dict)
-    ours: dict[str, frozenset[Address]] = field(default_factory=dict)
     unseen: set[str] = field(default_factory=set)
-    foreign: set[int] = field(default_factory=set)
     touched: dict[str, set[Address]] = field(default_factory=dict)
     timers: dict[str, float] = field(default_factory=dict)
     cut: set[str] = field(default_factory=set)
     now: float = 1000.0
-    limit: int = BEFORE
     answered: Counter[str] = field(default_factory=Counter)
     visits: Counter[tuple[str, str]] = field(default_factory=Counter)
     changes: int = 0
     steps: int = 0
-    fates: dict[Address, Address] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
-    taken: set[Address] = field(default_factory=set)
-    told: bool = True
     _isolation: Isolation | None = None
-
-    def __post_init__(self) -> None:
-        self.drivers = {address: device.driver for address, device in self.host.devices.items()}
-        self.fates = fates(self.host)
 
     @property
     def isolation(self) -> Isolation:
@@ -243,11 +195,6 @@ class Shell:
         if not gone:
             self._check_unclean(effect.lease, failed)
 
-    def _is_taken(self, step: Step) -> bool:
-        """Whether an administrator's driver has what the step would hit."""
-        hit = [address for address, _ in step.members] if isinstance(step, HotReset) else []
-        return not self.taken.isdisjoint([*hit, getattr(step, "address", None)])
-
     def _check_unclean(self, lease: Lease, failed: Step | None) -> None:
         """What a rule wants scrubbed and could not be is given to nobody."""
         if isinstance(failed, Reset | HotReset) and failed.required:
@@ -276,30 +223,6 @@ class Shell:
         if opened:
             self.ours[effect.lease.id] = frozenset(opened[0])
         self.apply(Prepared(effect.lease.id, files, effect.lease.devices))
-
-    def _obstacle(self, step: Step, lease: Lease) -> Refusal | None:
-        """What the kernel would refuse."""
-        if not self._is_there(step) or getattr(step, "address", None) in self.taken:
-            return GONE
-        if isinstance(step, OpenIommufd) and not self._opens(step, lease):
-            return GONE
-        if isinstance(step, HotReset) and scrubbing.is_refused(self.host, step, self.drivers):
-            return scrubbing.failing(step)
-        if isinstance(step, Probe) and step.group.number in self.foreign:
-            return HELD
-        if isinstance(step, Fence) and self.is_held(step.address):
-            return IN_USE
-        return None
-
-    def _opens(self, step: OpenIommufd, lease: Lease) -> bool:
-        """Whether there is a cdev of each of these very devices."""
-        generations = {d.address: d.generation for d in lease.devices}
-        return all(
-            address in self.host.devices
-            and self.host.devices[address].generation == generations[address]
-            and _on_vfio(self.drivers[address])
-            for address in step.devices
-        )
 
     def _deliver(self, effect: Deliver, *, fails: bool, unseen: bool) -> None:
         opened = self.ours.pop(effect.lease.id, frozenset())
@@ -364,23 +287,6 @@ class Shell:
 
     # --- what others do to the host -------------------------------------------------------------
 
-    def picture(self) -> HostSnapshot:
-        """The host as isod would see it now."""
-        devices = {a: replace(d, driver=self.drivers[a]) for a, d in self.host.devices.items()}
-        return replace(self.host, devices=devices)
-
-    def change_host(self, host: HostSnapshot) -> None:
-        """Devices come with the driver that they have in ``host``; what goes is open no more."""
-        for address in self.host.devices.keys() - host.devices.keys():
-            del self.drivers[address]
-            self.taken.discard(address)
-            for books in (self.holders, self.ours):
-                books.update({name: held - {address} for name, held in books.items()})
-        for address in host.devices.keys() - self.host.devices.keys():
-            self.drivers[address] = host.devices[address].driver
-        self.foreign &= host.groups.keys()
-        self.host, self.fates, self.told = host, fates(host), False
-
     def take(self, address: Address) -> None:
         """An administrator binds a device that nobody has open to a driver, or gives it back."""
         if address in self.taken:
@@ -410,68 +316,6 @@ class Shell:
         left = news(isolation, self.ledger)
         assert left == (), left
         self.told = True
-
-    # --- the kernel's part ----------------------------------------------------------------------
-
-    def run(self, step: Step, lease: Lease | None = None) -> None:
-        """One step, with what the kernel would never do or isod must never ask as assertions."""
-        if not self._is_there(step):
-            return  # done, since there is nothing left to do
-        if getattr(step, "address", None) in self.taken:
-            assert not isinstance(step, Unbind | Bind), "fought over"
-            return
-        match step:
-            case Unbind():
-                self._check_children(step.address)
-                self.drivers[step.address] = None
-            case Bind():
-                self.drivers[step.address] = step.driver
-            case Fence():
-                self._check_alone(step.address)
-                self._check_children(step.address)
-                if _on_vfio(self.drivers[step.address]):
-                    self.drivers[step.address] = None
-            case Reset():
-                self._check_alone(step.address)
-            case HotReset():
-                assert lease is not None
-                scrubbing.check_hot_reset(self.host, step, lease, self.drivers)
-                for address in scrubbing.hit_by(self.host, step):
-                    self._check_alone(address)
-            case Restore():
-                self._check_alone(step.address)
-                self.drivers[step.address] = step.driver
-            case Limit():
-                self.limit = max(self.limit, step.soft) if step.raise_only else step.soft
-            case _:
-                pass
-
-    def is_there(self, device: LeaseDevice) -> bool:
-        """Whether it has not gone; another one may be at its address."""
-        now = self.host.devices.get(device.address)
-        return now is not None and now.generation == device.generation
-
-    def _is_there(self, step: Step) -> bool:
-        if not isinstance(step, Unbind | Bind | Fence | Reset | HotReset | Restore):
-            return True
-        device = self.host.devices.get(step.address)
-        return device is not None and device.generation == step.generation
-
-    def _check_alone(self, address: Address) -> None:
-        """Fence, reset and restore hit nobody: not a client, and not another root program."""
-        assert not self.is_held(address), f"{address} is open"
-        group = self.host.devices[address].group
-        assert group not in self.foreign, f"another program has the group of {address}"
-
-    def _check_children(self, address: Address) -> None:
-        """Without its parent's driver a virtual function or an mdev is gone."""
-        for child in self.host.devices.values():
-            assert address not in {child.physical_function, child.parent}, f"{child} is removed"
-
-    def is_held(self, address: Address) -> bool:
-        """Open somewhere: with a client, or with us and on its way out."""
-        books = (*self.holders.values(), *self.ours.values())
-        return any(address in held for held in books)
 
     def kill(self) -> None:
         """The daemon is killed: what it had in memory and open is gone, the store's rows stay.
@@ -503,46 +347,6 @@ class Shell:
         for lease in [name for name, due in self.timers.items() if due <= self.now]:
             del self.timers[lease]
             self.apply(Deadline(lease))
-
-    # --- invariants -----------------------------------------------------------------------------
-
-    def check(self) -> None:
-        """What must hold between any two steps."""
-        owners: Counter[int] = Counter()
-        for lease in self.ledger.leases.values():
-            owners.update(group.number for group in lease.groups)
-        assert all(count == 1 for count in owners.values()), "a group with two owners"
-        for name, held in (*self.holders.items(), *self.ours.items()):
-            for address in held:
-                group = self.host.devices[address].group
-                assert group is not None
-                owner = self.ledger.owner_of(group)
-                assert owner is not None, f"{address} is open and free"
-                assert owner.id == name, f"{address} is open by another than its owner"
-        assert self.store.keys() == self.ledger.leases.keys()
-        assert self.timers.keys() <= self.ledger.leases.keys(), "a timer of a lease that is gone"
-        self._check_operations()
-        for together in self.isolation.joined():
-            has = {owner.id for n in together if (owner := self.ledger.owner_of(n)) is not None}
-            self._check_owners([lease for lease in self.ledger.leases.values() if lease.id in has])
-
-    def _check_owners(self, owners: list[Lease]) -> None:
-        """Who shares an isolation group knows it, and all but one are on their way out."""
-        if len(owners) < 2 or not self.told:
-            return
-        assert all(owner.conflict for owner in owners), "an isolation group has owners in peace"
-        staying = [one for one in owners if one.ending is None and one.revocation is None]
-        assert len(staying) <= 1, f"{[one.id for one in staying]} share an isolation group"
-
-    def _check_operations(self) -> None:
-        """No two operations at a time on what shares a fate."""
-        busy: set[Address] = set()
-        for effect in self.todo:
-            if isinstance(effect, Prepare | GiveBack):
-                there = [d for d in effect.lease.devices if self.is_there(d)]
-                fate = {self.fates[device.address] for device in there}
-                assert busy.isdisjoint(fate), f"{effect.lease.id} meets another operation"
-                busy |= fate
 
     def _pull_strangers(self) -> None:
         """What was plugged in and is nobody's keeps no scrub waiting any more."""

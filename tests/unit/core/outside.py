@@ -17,7 +17,8 @@ from isod.model.lease import State
 from isod.model.policy import Policy, Quirk
 from isod.model.terms import What
 
-from .books import PLUGGED, Shell
+from .books import Shell
+from .machine import PLUGGED
 
 
 class Outside:

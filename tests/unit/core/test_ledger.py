@@ -18,6 +18,7 @@ from isod.model.terms import Revoke
 
 from .books import Shell
 from .build import device, host, lease_for
+from .invariants import check
 
 HOST: HostSnapshot = host(
     device("01:00.0", 1, "e1000e"),
@@ -112,7 +113,7 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def all_that_must_hold(self) -> None:
-        self.shell.check()
+        check(self.shell)
 
     @invariant()
     def nobody_is_answered_twice(self) -> None:

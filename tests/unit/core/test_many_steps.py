@@ -34,6 +34,7 @@ from isod.model.terms import Revoke
 
 from .books import Late, Shell
 from .build import ALICE, lease_for
+from .invariants import check
 from .outside import Outside
 from .random_host import random_host, random_policy
 
@@ -83,7 +84,7 @@ class History:
         for _ in range(LIFE):
             act = self.kill if self.dice.random() < 0.01 else self.dice.choice(acts)
             act()
-            self.shell.check()
+            check(self.shell)
         self.shell.end_everything()
 
     def acquire(self) -> None:
