@@ -11,8 +11,7 @@ import pytest
 
 from tests.walk.borrowers import Borrowers
 from tests.walk.conftest import Start
-from tests.walk.moments import drawn
-from tests.walk.scripts import scripts
+from tests.walk.killing import killed_at_lines
 from tests.walk.stage import Stage
 
 pytestmark = pytest.mark.slow  # starts and ends many daemons
@@ -23,17 +22,8 @@ ASKED = 10
 
 @pytest.mark.parametrize("name", ["iommufd", "reopened", "group", "nodes"])
 def test_client_is_killed_at_any_moment(stage: Stage, borrowers: Borrowers, name: str) -> None:
-    script = scripts(stage)[name]
-    with borrowers.start() as whole:
-        lines = whole.perform(script)
-    assert lines is not None
+    lines = killed_at_lines(stage, borrowers, name, LINES)
     assert lines > 500, "the client ran without being traced"
-    stage.until_quiet()
-    for moment in drawn(name, LINES, lines):
-        print(f"{name}: killed at line {moment} of {lines}")
-        with borrowers.start() as client:
-            assert client.perform(script, moment) is None
-        stage.until_quiet()
 
 
 @pytest.mark.parametrize("hand_over", ["iommufd", "group"])

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.walk.borrowers import Borrowers
-from tests.walk.moments import drawn
-from tests.walk.scripts import scripts
+from tests.walk.killing import killed_at_lines
 from tests.walk.stage import Stage
 
 pytestmark = pytest.mark.lab(kernels=("7.2",), topology="standard", limit=400)
@@ -16,16 +15,7 @@ pytestmark = pytest.mark.lab(kernels=("7.2",), topology="standard", limit=400)
 def test_at_a_line_of_its_program(
     stage: Stage, borrowers: Borrowers, name: str, count: int
 ) -> None:
-    script = scripts(stage)[name]
-    with borrowers.start() as whole:
-        lines = whole.perform(script)
-    assert lines is not None
-    stage.until_quiet()
-    for moment in drawn(name, count, lines):
-        print(f"{name}: killed at line {moment} of {lines}")
-        with borrowers.start() as client:
-            assert client.perform(script, moment) is None
-        stage.until_quiet()
+    killed_at_lines(stage, borrowers, name, count)
 
 
 @pytest.mark.parametrize("hand_over", ["iommufd", "group"])
