@@ -57,6 +57,7 @@ def compile_limits(table: LimitsTable) -> Limits:
     return Limits(
         connections=table.connections,
         connections_per_uid=table.connections_per_uid,
+        connects_per_second=table.connects_per_second,
         requests=table.requests,
         requests_per_uid=table.requests_per_uid,
         bytes=table.bytes,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel
@@ -113,14 +113,14 @@ class Gate:
         """What a new connection may cost."""
         return self._world.policy.limits
 
-    async def look(self, methods: Collection[str]) -> None:
-        """Look at what must not be older than the requests, right before they are called."""
-        if not _DECIDING.isdisjoint(methods):
+    async def look(self, method: str) -> None:
+        """Look at what must not be older than a request, right before it is called."""
+        if method in _DECIDING:
             await self._needs.look()
-        elif not _LISTING.isdisjoint(methods):
+        elif method in _LISTING:
             await self._needs.look_for_a_list()
             await self._foreign.look_for_a_list()
-        if "host.isolation" in methods:
+        if method == "host.isolation":
             await self._surveys.look()
 
     def call(self, who: Identity, method: Method, params: dict[str, object]) -> Answer:

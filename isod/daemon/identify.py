@@ -78,11 +78,7 @@ class Identity:
         return None
 
     def close(self) -> None:
-        self.account.close()
-        self.forget()
-
-    def forget(self) -> None:
-        """Close the pidfd; the account stays open."""
+        """Close the pidfd; the account is not its own."""
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
@@ -100,9 +96,11 @@ def _credentials(connection: socket.socket) -> tuple[int, int, int]:
     return pid, uid, gid
 
 
-def identify(connection: socket.socket, *, admin: bool = False) -> Identity:
-    """Look up a fresh connection's peer. Raises OSError when its credentials are not to be had:
-    ids, groups, security label."""
+def identify(
+    connection: socket.socket, account: Account | None = None, *, admin: bool = False
+) -> Identity:
+    """Look up a connection's peer. Raises OSError when its credentials are not to be had: ids,
+    groups, security label."""
     pid, uid, gid = _credentials(connection)
     pidfd = _pidfd(connection)
     try:
@@ -128,6 +126,7 @@ def identify(connection: socket.socket, *, admin: bool = False) -> Identity:
             ),
             started if verified else 0,
             pidfd,
+            account or unlimited(),
         )
     except BaseException:
         if pidfd >= 0:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import suppress
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
 import trio
 
+from isod.core.accounts import Account
 from isod.model.reason import Refusal, RefusedError
 from isod.wire import jsonrpc
 
 from .connections import Connections
 from .gate import Gate
-from .identify import Identity, identify, uid_of
+from .identify import identify, uid_of
 from .session import Session
 
 BACKLOG = 128
-# A full backlog of those who are turned away keeps a good one waiting for an eighth of a second.
-TURNED_AWAY_SECONDS = 0.001
-BROKEN_RULES_SECONDS = 1.0
+# A newcomer costs those who are connected up to half of that: between two of them, these have their
+# turn. A full backlog keeps the last one waiting for a fifth of a second.
+BETWEEN_SECONDS = 0.001
 SO_PASSRIGHTS = 83  # Linux 6.16: refuses fds that clients send; accepted sockets inherit it
 EVERYBODY = 0o666  # the policy is the gate
 ROOT_ALONE = 0o600
@@ -82,51 +84,48 @@ async def accept(
                 # Out of fds, or the peer left while waiting: others may still be served.
                 await trio.sleep(0.1)
                 continue
+            plain: socket.socket = connection  # type: ignore[assignment]
             try:
-                who = _admit(connection, connections, admin=admin)
+                uid = uid_of(plain)
+                account = connections.admit(uid)
             except OSError:
                 connection.close()
             except RefusedError as error:
                 _turn_away(connection, error.refusal)
-                await trio.sleep(TURNED_AWAY_SECONDS)
             else:
-                nursery.start_soon(_serve, connection, who, gate, connections)
-
-
-def _admit(
-    connection: trio.socket.SocketType, connections: Connections, *, admin: bool
-) -> Identity:
-    """Count it first: who knocks without end shall cost no more than that. Raises RefusedError for
-    one too many, and OSError for a peer that cannot be looked up."""
-    plain: socket.socket = connection  # type: ignore[assignment]
-    uid = uid_of(plain)
-    account = connections.admit(uid)
-    try:
-        who = identify(plain, admin=admin)
-    except BaseException:
-        account.close()
-        connections.left(uid)
-        raise
-    who.account = account
-    return who
+                serve = partial(_serve, connection, uid, account, gate, connections)
+                nursery.start_soon(partial(serve, admin=admin))
+            await trio.sleep(BETWEEN_SECONDS)
 
 
 async def _serve(
-    connection: trio.socket.SocketType, who: Identity, gate: Gate, connections: Connections
+    connection: trio.socket.SocketType,
+    uid: int,
+    account: Account,
+    gate: Gate,
+    connections: Connections,
+    *,
+    admin: bool,
 ) -> None:
-    """Whoever broke the packet layer's rules has its place for a while longer: it will come again
-    and again, and each time costs as much as a good connection."""
+    """Who comes again and again waits here, and is looked up only then: it was counted first, and
+    shall cost no more than that."""
+    plain: socket.socket = connection  # type: ignore[assignment]
     try:
         with connection:
-            session = Session(connection, who, gate, lambda: gate.limits)
-            await session.run()
-            await session.linger()
-        if session.broke_rules:
-            who.forget()
-            await trio.sleep(BROKEN_RULES_SECONDS)
+            await connections.wait(uid)
+            try:
+                who = identify(plain, account, admin=admin)
+            except OSError:
+                return
+            with closing(who):
+                session = Session(
+                    connection, who, gate, lambda: gate.limits, partial(connections.turn, uid)
+                )
+                await session.run()
+                await session.linger()
     finally:
-        who.close()
-        connections.left(who.peer.uid)
+        account.close()
+        connections.left(uid)
 
 
 def _turn_away(connection: trio.socket.SocketType, refusal: Refusal) -> None:

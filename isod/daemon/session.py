@@ -9,7 +9,7 @@ subscription, and whoever does not read answers the connection.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 
 import trio
@@ -37,8 +37,7 @@ from .subscription import Subscription
 
 
 class Session:
-    """A peer's connection. ``run`` ends with it; nothing of it stays behind. ``broke_rules`` says
-    whether that was because of a packet that is none."""
+    """A peer's connection. ``run`` ends with it; nothing of it stays behind."""
 
     def __init__(
         self,
@@ -46,13 +45,15 @@ class Session:
         who: Identity,
         gate: Gate,
         limits: Callable[[], Limits],
+        turn: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
     ) -> None:
+        """``turn`` is waited for before each packet, and each request of a batch."""
+        self._turn = turn
         self._limits = limits
         self._connection = connection
         self._who = who
         self._gate = gate
         self._outbox = Outbox(connection, who.account)
-        self.broke_rules = False
         self._watched = False
         self._waiting: set[Id] = set()
         self._opened: list[Subscription] = []
@@ -62,14 +63,13 @@ class Session:
         try:
             async with trio.open_nursery() as nursery:
                 # Nothing can be said to a peer that speaks not in packets, does not read, or left.
-                with suppress(OSError, trio.TooSlowError):
+                with suppress(OSError, trio.TooSlowError, PacketError):
                     try:
                         packet = await self._receive_first()
                         while packet is not None:
+                            await self._turn()
                             await self._serve(packet, nursery)
                             packet = await self._receive()
-                    except PacketError:
-                        self.broke_rules = True
                     except RefusedError as error:  # what is sent to it cannot wait for it
                         self._disconnect(error.refusal, nursery.cancel_scope)
                 nursery.cancel_scope.cancel()
@@ -125,22 +125,20 @@ class Session:
             except RefusedError as error:
                 answer = self._refuse(incoming, error.refusal)
             else:
-                await self._gate.look(
-                    {entry.method for entry in incoming.entries if isinstance(entry, Request)}
-                )
-                answer = self._answer_packet(incoming, costs, nursery)
+                answer = await self._answer_packet(incoming, costs, nursery)
             if answer is not None:
                 await self._outbox.send(answer)
         while self._opened:  # the answer comes before the first event
             nursery.start_soon(self._tell, self._opened.pop(0), nursery.cancel_scope)
 
-    def _answer_packet(
+    async def _answer_packet(
         self, incoming: jsonrpc.Incoming, costs: ExitStack, nursery: trio.Nursery
     ) -> bytes | None:
         if incoming.batch:
-            return jsonrpc.join(self._answer_batch(incoming.entries))
+            return await self._answer_batch(incoming.entries)
         answer = None
         for entry in incoming.entries:
+            await self._look(entry)
             if isinstance(entry, Request) and self._comes_later(entry):
                 answer = self._begin(entry, costs, nursery)
             else:
@@ -158,14 +156,24 @@ class Session:
             return jsonrpc.join(answers)
         return answers[0][1] if answers else None
 
-    def _answer_batch(self, entries: Iterable[jsonrpc.Entry]) -> Iterable[tuple[Id, bytes]]:
-        for entry in entries:
+    async def _answer_batch(self, entries: Sequence[jsonrpc.Entry]) -> bytes | None:
+        answers: list[tuple[Id, bytes]] = []
+        for number, entry in enumerate(entries):
+            if number:  # the packet has had its turn
+                await trio.lowlevel.checkpoint()
+                await self._turn()
+            await self._look(entry)
             identity = None if isinstance(entry, Notification) else entry.id
             if isinstance(entry, Request) and self._comes_later(entry):
                 detail = "its reply comes later: ask outside of a batch"
-                yield identity, jsonrpc.error(identity, Code.invalid_request, detail)
+                answers.append((identity, jsonrpc.error(identity, Code.invalid_request, detail)))
             elif (answer := self._answer(entry)) is not None:
-                yield identity, answer
+                answers.append((identity, answer))
+        return jsonrpc.join(answers)
+
+    async def _look(self, entry: jsonrpc.Entry) -> None:
+        if isinstance(entry, Request):
+            await self._gate.look(entry.method)
 
     @staticmethod
     def _comes_later(entry: Request) -> bool:

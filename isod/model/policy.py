@@ -66,10 +66,12 @@ class Limits:
     """What one client can cost the daemon. ``hello`` and ``read`` are in seconds: until the first
     request, and until fds that were sent are read. ``unread_events`` are those that wait for one
     subscriber until its subscription ends. Without ``per`` in its name a limit is for one
-    connection, but for ``connections``, which are those of all users."""
+    connection, but for ``connections``, which are those of all users, and ``connects_per_second``,
+    which are one user's new ones when it has had ``connections_per_uid`` at once."""
 
     connections: int = 1024
     connections_per_uid: int = 64
+    connects_per_second: int = 32
     requests: int = 16
     requests_per_uid: int = 128
     bytes: int = 2 << 20

@@ -221,6 +221,7 @@ class LimitsTable(_Table):
 
     connections: Annotated[int, Field(ge=1)] = 1024
     connections_per_uid: Annotated[int, Field(ge=1)] = 64
+    connects_per_second: Annotated[int, Field(ge=1)] = 32
     requests: Annotated[int, Field(ge=1)] = 16
     requests_per_uid: Annotated[int, Field(ge=1)] = 128
     # One packet, and the files of one lease, fit in any case.

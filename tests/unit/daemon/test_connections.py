@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 from isod.core.accounts import Accounts
 from isod.daemon.connections import Connections
@@ -79,3 +80,27 @@ def test_knocking_does_not_fill_the_log() -> None:
     refusal(book, 1000)
     refusal(book, 1000)
     assert len(log.lines) == 2, "told again, for another time of scarcity"
+
+
+async def test_one_user_with_many_connections_has_one_turn_in_a_round() -> None:
+    book, others, rounds = connections(), 20, 100
+    accounts = [book.admit(uid) for uid in [1000] * others + [1001]]
+    log: list[int] = []
+
+    async def act(uid: int) -> None:
+        while True:
+            await book.turn(uid)
+            log.append(uid)
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(others):
+            nursery.start_soon(act, 1000)
+        nursery.start_soon(act, 1001)
+        for _ in range(rounds):
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert log.count(1000) <= rounds + others, "they begin in one round"
+    assert log.count(1001) >= rounds - 2
+    for account in accounts:
+        account.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -35,7 +35,7 @@ class EventGate:
     def __init__(self, world: World) -> None:
         self.subscribers = Subscribers(world)
 
-    async def look(self, methods: Collection[str]) -> None:
+    async def look(self, method: str) -> None:
         pass
 
     def call(self, who: Identity, method: Method, params: dict[str, object]) -> Answer:

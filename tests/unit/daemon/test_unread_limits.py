@@ -90,6 +90,7 @@ async def test_a_reply_for_which_there_never_is_room_is_refused_and_its_lease_en
     door.limit(unread_fds_per_uid=4, read=20.0)
     door.give(3)
     with await door.connect() as client, await door.connect() as stalled:
+        await pass_time(mock_clock, 1)
         await acquire(stalled, 0)
         await door.given(1)
         await acquire(client, 1)
