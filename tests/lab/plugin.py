@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.bytecode import compile_checkout
 from tests.lab.cache import cache_directory
 from tests.lab.hardware import Hardware
 from tests.lab.kernels import cached_kernel
@@ -93,6 +94,7 @@ class Outer:
             _replay_in_order(session.items, self._schedule.groups)
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, _end_as_if_interrupted)
+            compile_checkout()
             self._schedule.start()
         try:
             return (yield)
