@@ -1,5 +1,6 @@
 """``isod serve`` and ``isod survey``: the daemon's own commands. Plain argparse: what is imported
-here runs as root."""
+here runs as root. Each command imports its own: the survey runs with a capability that nothing of
+the daemon needs, and each start of the daemon waits for it."""
 
 from __future__ import annotations
 
@@ -9,13 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import trio
-
 from isod import __version__
-from isod.daemon.serve import Settings, serve, simulated_home
-from isod.daemon.store import StoreError
-from isod.daemon.surveying import run_survey
-from isod.policy.folder import FOLDERS
 
 RUN = Path("/run/isod")
 LASTING = Path("/var/lib/isod")
@@ -26,17 +21,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     3 a survey that may not read past the first 64 bytes."""
     options = _parser().parse_args(arguments)
     try:
-        simulate = simulated_home(options.simulate) if options.simulate else None
+        simulate = _simulated_home(options.simulate) if options.simulate else None
     except OSError as error:
         print(f"isod: {error}", file=sys.stderr)
         return 1
     home = simulate or RUN
     if options.command == "survey":
-        return run_survey(simulate, options.output or home / "survey", as_json=options.json)
+        return _survey(options, simulate, home)
     return _serve(options, simulate, home)
 
 
+def _simulated_home(place: Path) -> Path:
+    from isod.daemon.serve import simulated_home  # noqa: PLC0415 - see above
+
+    return simulated_home(place)
+
+
+def _survey(options: argparse.Namespace, simulate: Path | None, home: Path) -> int:
+    from isod.daemon.surveying import run_survey  # noqa: PLC0415 - see above
+
+    return run_survey(simulate, options.output or home / "survey", as_json=options.json)
+
+
 def _serve(options: argparse.Namespace, simulate: Path | None, home: Path) -> int:
+    import trio  # noqa: PLC0415 - see above
+
+    from isod.daemon.serve import Settings, serve  # noqa: PLC0415
+    from isod.daemon.store import StoreError  # noqa: PLC0415
+    from isod.policy.folder import FOLDERS  # noqa: PLC0415
+
     path = options.socket or home / "isod.sock"
     settings = Settings(
         socket=path,
