@@ -20,12 +20,15 @@ from isod.wire import packet
 from tests.unit.daemon.door import Door, acquire
 from tests.unit.wire.open_files import leads_to, open_fds
 from tests.walk.conftest import Start
+from tests.walk.policy import EVERYTHING
 from tests.walk.stage import Stage
 
 from .serving import ended, serves
 
 FDS = 10_000
 FDS_EACH = 50  # what SCM_RIGHTS takes at once is 253
+# Each try may cost a connection, and nobody here is to be kept waiting for coming again and again.
+RULES = EVERYTHING + f"[limits]\nconnections_per_uid = {2 * FDS // FDS_EACH}\n"
 
 
 @pytest.mark.slow
