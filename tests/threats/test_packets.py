@@ -19,7 +19,7 @@ from isod.model.request import PACKET_BYTES
 from isod.wire import packet
 from tests.unit.daemon.door import Door, acquire
 from tests.unit.wire.open_files import leads_to, open_fds
-from tests.walk.conftest import Raise, Start
+from tests.walk.conftest import Start
 from tests.walk.policy import EVERYTHING
 from tests.walk.stage import Stage
 
@@ -32,9 +32,8 @@ RULES = EVERYTHING + f"[limits]\nconnections_per_uid = {2 * FDS // FDS_EACH}\n"
 
 
 @pytest.mark.slow
-def test_client_sends_fds_to_the_daemon(raised: Raise, borrower: Start) -> None:
+def test_client_sends_fds_to_the_daemon(stage: Stage, borrower: Start) -> None:
     """Ten thousand of them, with good calls and without: none ever gets a number in the daemon."""
-    stage = raised(rules=EVERYTHING + "[limits]\nconnects_per_second = 10000\n")
     call = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "host.info"})
     before = stage.daemon.fds()
     most = 0
