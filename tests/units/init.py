@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,8 @@ from tests.vmm.broker import driver_of
 REPOSITORY = Path(__file__).parents[2]
 SOCKET = Path("/run/isod/isod.sock")
 POLICY = Path("/etc/isod/policy.d")
-READY_SECONDS = 120.0
+# The guest is emulated, and another one may run beside it.
+READY_SECONDS = 300.0
 
 
 class Init:
@@ -94,11 +96,28 @@ def _first_process(process: subprocess.Popen[bytes], log: Path) -> int:
         time.sleep(0.1)
 
 
-def until_driver(address: str, driver: str | None, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
+def until_driver(address: str, driver: str | None) -> None:
+    deadline = time.monotonic() + READY_SECONDS
     while driver_of(address) != driver:
         assert time.monotonic() < deadline, f"{address} is on {driver_of(address)}"
         time.sleep(0.05)
+
+
+def until_not_driver(address: str, driver: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while driver_of(address) == driver:
+        assert time.monotonic() < deadline, f"{address} is still on {driver}"
+        time.sleep(0.02)
+
+
+def until_ended(process: int) -> None:
+    """Wait until a process, by its pid out here, has ended or is a zombie."""
+    pidfd = os.pidfd_open(process)
+    try:
+        ready, _, _ = select.select([pidfd], [], [], READY_SECONDS)
+        assert ready, f"{process} still runs"
+    finally:
+        os.close(pidfd)
 
 
 def outside(inside: str) -> int:

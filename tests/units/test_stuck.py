@@ -7,22 +7,23 @@ import time
 import pytest
 
 from tests.lab.hardware import Hardware
+from tests.lab.waiting import seconds_waited
 from tests.vmm.broker import driver_of
 
 from .client import Client
-from .init import Init, until_driver
+from .init import READY_SECONDS, Init, until_driver
 
-pytestmark = pytest.mark.lab(kernels=("7.2",), limit=900)
+pytestmark = pytest.mark.lab(kernels=("7.2",), limit=1200)
 
-# What a restart may take longer than one with nothing stuck; the guest is emulated.
+# How much longer a restart may wait, for whatever it is, than one with nothing stuck, which waits
+# for files of the host alone. Not what it takes: here it is emulated, and on real machines it takes
+# less than this in all (tests/threats/test_devices.py).
 SECONDS = 5.0
 
 
-def seconds_to_restart(init: Init) -> float:
-    """Until systemctl says that the new one is ready."""
-    began = time.monotonic()
-    init.run("systemctl", "restart", "isod.service")
-    return time.monotonic() - began
+def seconds_of_restart(init: Init) -> float:
+    """How long it waited until systemctl says that the new one is ready."""
+    return seconds_waited(lambda: init.run("systemctl", "restart", "isod.service"))
 
 
 def test_restarts_with_an_unbind_stuck(init: Init, hardware: Hardware) -> None:
@@ -31,15 +32,17 @@ def test_restarts_with_an_unbind_stuck(init: Init, hardware: Hardware) -> None:
     driver = driver_of(other)
     with Client(init) as keeper, Client(init) as client:
         keeper.do("connect")
-        usual = seconds_to_restart(init)
+        usual = seconds_of_restart(init)
+        assert usual < 2 * SECONDS
         keeper.do("connect")
         assert isinstance(keeper.do("acquire", device=nvme), str)
         keeper.do("keep", device=nvme)
         keeper.do("close", device=nvme)
         helper = until_stuck(init)
-        took = seconds_to_restart(init)
-        print(f"a restart took {usual:.1f} s, and with an unbind stuck {took:.1f} s")
-        assert took < usual + SECONDS
+        assert seconds_waited(lambda: init.run("sleep", "2")) > 1, "waiting is not seen"
+        waited = seconds_of_restart(init)
+        print(f"a restart waited {usual:.1f} s, and with an unbind stuck {waited:.1f} s")
+        assert waited < usual + SECONDS
         assert is_stuck(init, helper)
         client.do("connect")
         assert client.do("acquire", device=nvme) == {"refused": "group_busy"}
@@ -52,7 +55,7 @@ def test_restarts_with_an_unbind_stuck(init: Init, hardware: Hardware) -> None:
 
 def until_stuck(init: Init) -> str:
     """Wait until a process of the unit waits in the kernel for a client; its pid."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + READY_SECONDS
     while True:
         for pid in init.run("cat", "/sys/fs/cgroup/system.slice/isod.service/cgroup.procs").split():
             if is_stuck(init, pid):

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from time import monotonic
 
 from isod.client.blocking import Client
 
@@ -23,7 +22,6 @@ class Stage:
 
     ``control`` is a connection of the harness itself: it sees all that its own uid may see.
     ``managed``: a service manager listens for the daemon and keeps its fds. ``launch`` starts it.
-    ``first_start`` is how many seconds the daemon's first start took.
     """
 
     def __init__(
@@ -47,7 +45,6 @@ class Stage:
         self._daemon: Daemon | None = None
         self._control: Client | None = None
         self._idle_sockets = 0
-        self.first_start = 0.0
 
     def write_policy(self, text: str) -> None:
         """What the next start of the daemon reads."""
@@ -85,10 +82,8 @@ class Stage:
 
     def start(self) -> Daemon:
         """Start the daemon, and look at it while it has nothing to do."""
-        began = monotonic()
         self.begin()
         self.greet()
-        self.first_start = self.first_start or monotonic() - began
         return self.daemon
 
     def greet(self) -> None:
