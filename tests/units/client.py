@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,8 @@ NOBODY = 65534
 
 
 class Client:
-    """One ``holder.py``. An answer is its ``result``, or {"refused": …} or {"lost": …}."""
+    """One ``holder.py``. An answer is its ``result``, or {"refused": …}, {"lost": …} or
+    {"late": …}."""
 
     def __init__(self, init: Init, uid: int = NOBODY) -> None:
         program = Path(__file__).with_name("holder.py")
@@ -58,7 +61,7 @@ class Client:
         """SIGKILL it. ``nsenter`` waits for its child, so the child goes first."""
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         for child in children.read_text().split() if children.exists() else ():
-            subprocess.run(["kill", "-KILL", child], check=False)
+            os.kill(int(child), signal.SIGKILL)
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):

@@ -13,12 +13,14 @@ from typing import Any
 
 sys.path[0] = str(Path(__file__).parents[2])
 
-from isod.client.blocking import Client, Lease  # noqa: E402
-from isod.client.errors import ConnectionLost, Refused  # noqa: E402
+from isod.client.blocking import Client, Events, Lease  # noqa: E402
+from isod.client.errors import ConnectionLost, EventsLost, Refused  # noqa: E402
 from isod.model.step import HandOver  # noqa: E402
 from tests.walk.device_acts import acts_on  # noqa: E402
 
 SOCKET = "/run/isod/isod.sock"
+# A guest is emulated, and another one may run beside it.
+PATIENCE = 300.0
 
 
 class Holder:
@@ -28,9 +30,10 @@ class Holder:
         self.client: Client | None = None
         self.leases: dict[str, Lease] = {}
         self.kept: list[int] = []
+        self.events: Events | None = None
 
-    def connect(self) -> None:
-        self.client = Client.connect(SOCKET, timeout=60.0)
+    def connect(self, timeout: float = PATIENCE) -> None:
+        self.client = Client.connect(SOCKET, timeout=timeout)
 
     def acquire(self, device: str, hand_over: HandOver = "iommufd", **wishes: Any) -> str:
         assert self.client is not None
@@ -53,6 +56,40 @@ class Holder:
         while self.kept:
             os.close(self.kept.pop())
 
+    def hold(self, device: str) -> str:
+        """The pipe of a lease's hold, as links in ``/proc/PID/fd`` name it."""
+        return str(Path(f"/proc/self/fd/{self.leases[device].files.hold}").readlink())
+
+    def listed(self) -> list[str]:
+        assert self.client is not None
+        return [lease.id for lease in self.client.leases()]
+
+    def isolation(self, device: str) -> object:
+        assert self.client is not None
+        return self.client.isolation(device).model_dump(mode="json")
+
+    def follow(self) -> None:
+        """Subscribe to leases' events."""
+        assert self.client is not None
+        self.events = self.client.events(["lease"])
+
+    def until(self, kind: str, lease: str) -> None:
+        """Take events up to this one."""
+        assert self.events is not None
+        for event in self.events:
+            if (event.kind, event.lease) == (kind, lease):
+                return
+
+    def missed(self) -> str:
+        """Over a new connection: the first thing that happened since the latest event."""
+        assert self.client is not None
+        assert self.events is not None
+        self.events = self.client.events(["lease"], self.events.seq)
+        try:
+            return next(self.events).kind
+        except EventsLost as error:
+            return "gone" if error.gone else "gap"
+
     def memlock(self) -> str:
         lines = Path("/proc/self/limits").read_text().splitlines()
         return next(line for line in lines if line.startswith("Max locked memory"))
@@ -72,6 +109,8 @@ def main() -> None:
             answer = {"result": getattr(holder, wanted.pop("do"))(**wanted)}
         except Refused as error:
             answer = {"refused": error.data["reason"]}
+        except TimeoutError as error:
+            answer = {"late": str(error)}
         except (ConnectionLost, OSError) as error:
             answer = {"lost": str(error)}
         print(json.dumps(answer), flush=True)

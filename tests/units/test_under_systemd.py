@@ -49,6 +49,24 @@ def test_the_guard_sees_the_host(init: Init) -> None:
     assert "host's needs" not in init.log()
 
 
+def test_the_survey_unit_tells_what_the_daemon_may_not_read(init: Init, nvme: str) -> None:
+    """It reads config space in a unit of its own, and the daemon believes its file."""
+    survey = Path("/run/isod/survey/survey.json")
+    survey.unlink(missing_ok=True)
+    with Client(init) as client:
+        client.do("connect")
+        unknown = client.do("isolation", device=nvme)
+        init.run("systemctl", "start", "isod-survey.service")
+        known = client.do("isolation", device=nvme)
+    shown = init.show("isod-survey.service", "Result", "ExecMainStatus")
+    assert shown == {"Result": "success", "ExecMainStatus": "0"}, init.log()
+    assert (survey.stat().st_uid, survey.stat().st_mode & 0o777) == (0, 0o644)
+    assert (unknown["isolation"], known["isolation"]) == ("unknown", "device")
+    # Access Control Services, which no sysfs file but config space past its 64th byte has.
+    assert [hop["redirects"] for hop in known["path"][1:]] == ["yes"]
+    assert known["path"][1]["on"]
+
+
 def test_what_the_unit_may_not(init: Init) -> None:
     """One capability, no device but VFIO's and IOMMUFD's, no family but two."""
     status = Path(f"/proc/{outside(init.until_active())}/status").read_text()
