@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -71,6 +72,12 @@ class BorrowerProcess:
         params = {"devices": wanted, **wishes}
         call = {"jsonrpc": "2.0", "id": "unread", "method": "lease.acquire", "params": params}
         self._client._socket.send(json.dumps(call).encode())
+
+    def await_answer(self) -> None:
+        """Wait until an answer lies in the socket, and leave it there."""
+        poll = select.poll()
+        poll.register(self._client._socket, select.POLLIN)
+        assert poll.poll(60_000), "no answer came"
 
     def acquire(self, devices: list[str], name: str = "it", **wishes: Any) -> dict[str, Any]:
         lease = self._client.acquire(devices, **wishes)

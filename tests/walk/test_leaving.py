@@ -48,9 +48,8 @@ def test_killed_while_the_way_back_runs(stage: Stage, borrower: Start, step: str
 def test_killed_with_an_unread_reply(stage: Stage, borrower: Start, hand_over: str) -> None:
     client = borrower()
     client.connect(stage)
-    line = len(stage.daemon.log)
     client.do("ask", devices=[stage.machine.device("pair")], hand_over=hand_over)
-    stage.daemon.wait_for("lease.granted", after=line)
+    client.do("await_answer")
     client.kill()
     stage.until_quiet()
 
