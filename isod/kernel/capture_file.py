@@ -103,7 +103,7 @@ def unpack(entries: Iterable[Entry], directory: Path) -> None:
 def _manifest(data: bytes) -> Mapping[str, Any]:
     try:
         found = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CaptureError(f"{MANIFEST}: {error}") from error
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise CaptureError(f"{MANIFEST}: is not of an {FORMAT}")

@@ -15,10 +15,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from .request import LEASE_FDS, PACKET_BYTES
 from .step import HandOver, Scrub
 
-_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)?")
+_SIZE = re.compile(r"(\d{1,19})\s*(B|KiB|MiB|GiB|TiB)?")
 _UNIT = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-_TIME = re.compile(r"(\d+)\s*(ms|s|min|h)")
+_TIME = re.compile(r"(\d{1,9})\s*(ms|s|min|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0}
+_YEAR = 366 * 24 * 3600.0
 _RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 
 
@@ -51,14 +52,15 @@ def _ids(value: object) -> object:
     return (low, high)
 
 
-def _pattern(value: str) -> str:
-    if not value.startswith(("pci:", "mdev:", "vdpa:")):
+def _pattern(value: object) -> str:
+    # Runs before the type is checked, so anything may come.
+    if not isinstance(value, str) or not value.startswith(("pci:", "mdev:", "vdpa:")):
         raise ValueError("an address pattern starts with pci:, mdev: or vdpa:")
     return value.lower() if value.startswith("pci:") else value
 
 
-def _exact(value: str) -> str:
-    if any(letter in value for letter in "*?["):
+def _exact(value: object) -> str:
+    if isinstance(value, str) and any(letter in value for letter in "*?["):
         raise ValueError("an exact address has no wildcards")
     return _pattern(value)
 
@@ -68,7 +70,7 @@ class _Table(BaseModel):
 
 
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0, lt=1 << 63)]
-Seconds = Annotated[float, BeforeValidator(_time)]
+Seconds = Annotated[float, BeforeValidator(_time), Field(le=_YEAR)]
 IdRange = Annotated[tuple[int, int], BeforeValidator(_ids)]
 Pattern = Annotated[str, BeforeValidator(_pattern)]
 ExactAddress = Annotated[str, BeforeValidator(_exact)]

@@ -6,7 +6,6 @@ that a policy can be tried out where its users do not exist.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +17,7 @@ from isod.model.reason import Reason
 from isod.model.request import Acquire, WantedDevice, WantedPool, parse_wanted
 
 from .folder import ask_the_machine
+from .toml_file import TomlError, read_toml
 
 _NOBODY = 65534
 Id = Annotated[int, Field(ge=0, lt=1 << 32)]
@@ -118,12 +118,8 @@ class Cases:
 def read_cases(file: Path) -> Cases:
     """Read a file of cases. Raises CasesError."""
     try:
-        table = CasesTable.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise CasesError(f"{file}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise CasesError(f"{file}: is not UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+        table = CasesTable.model_validate(read_toml(file))
+    except TomlError as error:
         raise CasesError(f"{file}: {error}") from error
     except ValidationError as error:
         raise CasesError(f"{file}: {_first(error)}") from error

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import grp
 import pwd
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +24,8 @@ from isod.core.compile import (
 )
 from isod.model.policy import Limits, Policy, Pool, Quirk, Rule, Who
 from isod.model.policy_file import PolicyTable
+
+from .toml_file import TomlError, read_toml
 
 FOLDERS = (
     Path("/usr/lib/isod/policy.d"),
@@ -116,7 +117,8 @@ def ask_the_machine(kind: str, name: str) -> int | None:
     """The id of a user or group by the machine's name service; None: there is no such name."""
     try:
         return pwd.getpwnam(name).pw_uid if kind == "user" else grp.getgrnam(name).gr_gid
-    except KeyError:
+    except (KeyError, ValueError):
+        # ValueError: a zero byte, which no name has.
         return None
 
 
@@ -148,12 +150,8 @@ class _Warning:
 
 def _read(path: Path, problems: list[str]) -> PolicyTable | None:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        problems.append(f"{path.name}: cannot be read: {error.strerror}")
-    except UnicodeDecodeError:
-        problems.append(f"{path.name}: is not UTF-8")
-    except tomllib.TOMLDecodeError as error:
+        content = read_toml(path)
+    except TomlError as error:
         problems.append(f"{path.name}: {error}")
     else:
         try:

@@ -18,6 +18,7 @@ effect = "allow"
 who = "anyone"
 what = [{ vendor = "8086" }]
 """
+_DIGITS = "9" * 5000
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -77,7 +78,14 @@ def test_names_are_unique_over_all_files(tmp_path: Path) -> None:
         ('[admin]\nwho = [{ uid = ["0-9999"] }]\n', "admin, who", "at most 32"),
         ("[limits]\nconnections = 0\n", "limits, connections", "greater"),
         ('[limits]\nhello = "soon"\n', "limits, hello", "a time is"),
+        (RULE.replace("vendor = ", "address = true, vendor = "), "what 1, address", "pattern"),
+        (RULE + "[rule.terms]\ncritical_ok = [7]\n", "terms, critical_ok 1", "pattern"),
+        (RULE + f"[rule.terms]\nmemlock = '{_DIGITS}'\n", "terms, memlock", "a size"),
+        (f"[limits]\nhello = '{_DIGITS}s'\n", "limits, hello", "a time is"),
+        ('[limits]\nhello = "9000h"\n', "limits, hello", "less"),
         ("rule = 3", "rule", ""),
+        ("rule = " + "[" * 5000, "", "nested too deeply"),
+        (f"rule = {_DIGITS}", "", "a number"),
         ("x = \ny = 1\n", "", "line 2"),
     ],
 )
@@ -131,4 +139,9 @@ def test_an_unknown_user_is_a_warning_and_matches_nobody(tmp_path: Path) -> None
 def test_what_is_no_text_or_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_bytes(b"\xff\xfe")
     (tmp_path / "b.toml").mkdir()
-    assert len(problems(tmp_path)) == 2
+    (tmp_path / "c.toml").write_text("#" * (1 << 20) + "\n")
+    assert [problem.split(": ", 1) for problem in problems(tmp_path)] == [
+        ["a.toml", "is not UTF-8"],
+        ["b.toml", "cannot be read: Is a directory"],
+        ["c.toml", "is larger than 1 MiB"],
+    ]
