@@ -36,8 +36,9 @@ def compile_rule(table: RuleTable, file: str, look_up: LookUp) -> Rule:
 
 def compile_who(table: WhoTable, look_up: LookUp) -> Who:
     return Who(
-        uids=_ids("user", table.user, table.uid, look_up),
-        gids=_ids("group", table.group, table.gid, look_up),
+        uids=_in_both(_named("user", table.user, look_up), _ranges(table.uid)),
+        groups=_named("group", table.group, look_up),
+        gids=_ranges(table.gid),
         units=_tuple(table.unit),
         user_units=_tuple(table.user_unit),
         cgroups=_tuple(table.cgroup),
@@ -111,16 +112,23 @@ def _terms(table: TermsTable) -> Terms:
     )
 
 
-def _ids(
-    kind: str,
-    names: Sequence[str] | None,
-    ranges: Sequence[tuple[int, int]] | None,
-    look_up: LookUp,
-) -> Ranges | None:
-    if names is None and ranges is None:
+def _named(kind: str, names: Sequence[str] | None, look_up: LookUp) -> Ranges | None:
+    if names is None:
         return None
-    known = (look_up(kind, name) for name in names or ())
-    return (*(ranges or ()), *((number, number) for number in known if number is not None))
+    known = (look_up(kind, name) for name in names)
+    return tuple((number, number) for number in known if number is not None)
+
+
+def _ranges(ranges: Sequence[tuple[int, int]] | None) -> Ranges | None:
+    return None if ranges is None else tuple(ranges)
+
+
+def _in_both(some: Ranges | None, others: Ranges | None) -> Ranges | None:
+    """The ids that both keys mean; a key that is not there means all."""
+    if some is None or others is None:
+        return others if some is None else some
+    pairs = ((max(a, c), min(b, d)) for a, b in some for c, d in others)
+    return tuple((low, high) for low, high in pairs if low <= high)
 
 
 def _tuple(values: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -43,7 +43,10 @@ def _who_within(part: Who, wider: Who) -> bool:
     """Whether every peer that ``part`` matches is matched by ``wider``."""
     return (
         _ids_within(part.uids, wider.uids)
-        and _ids_within(part.gids, wider.gids)
+        and all(
+            any(_ids_within(one, wanted) for one in (part.groups, part.gids))
+            for wanted in (wider.groups, wider.gids)
+        )
         and _words_within(part.units, wider.units)
         and _words_within(part.user_units, wider.user_units)
         and _patterns_within(part.cgroups, wider.cgroups)

@@ -21,8 +21,9 @@ def matches_who(who: Who, peer: Peer, *, denies: bool = False) -> bool:
     unknown = denies and peer.cgroup is None
     if who.uids is not None and not _in(who.uids, peer.uid):
         return False
-    if who.gids is not None and not any(_in(who.gids, g) for g in (peer.gid, *peer.groups)):
-        return False
+    for wanted in (who.groups, who.gids):
+        if wanted is not None and not any(_in(wanted, g) for g in (peer.gid, *peer.groups)):
+            return False
     if not (unknown and peer.unit is None):
         if who.units is not None and peer.unit not in who.units:
             return False

@@ -49,12 +49,15 @@ class AdminRights:
 
 def _named(admins: Iterable[Who]) -> tuple[frozenset[int], frozenset[int]]:
     """The users and groups that have to get through. Where a table has both, the users: it wants
-    them to be in the group as well, which the gate asks."""
+    them to be in the group as well, which the gate asks. So it is where a table has group and gid:
+    who is in both is in the former."""
     users: set[int] = set()
     groups: set[int] = set()
     for who in admins:
         if who.uids is not None:
             users.update(_each(who.uids))
+        elif who.groups is not None:
+            groups.update(_each(who.groups))
         elif who.gids is not None:
             groups.update(_each(who.gids))
     return frozenset(users), frozenset(groups)

@@ -16,10 +16,14 @@ class Who:
     """A ``who`` table: a peer matches if every key that is not None does.
 
     Users and groups are inclusive ranges of ids; an unknown name gives none, and matches nobody.
+    ``uids`` are those of ``user`` and ``uid``; where a table has both, what they have in common,
+    since a peer is one user. It may be in many groups: those that were named, ``groups``, and
+    those by number, ``gids``, are asked for apart.
     ``cgroups`` and ``labels`` are shell patterns.
     """
 
     uids: Ranges | None = None
+    groups: Ranges | None = None
     gids: Ranges | None = None
     units: tuple[str, ...] | None = None
     user_units: tuple[str, ...] | None = None

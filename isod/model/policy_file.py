@@ -84,9 +84,9 @@ ADMIN_RANGE = 32
 
 
 class WhoTable(_Table):
-    """One table of ``who``: its keys AND, a key's values OR. ``unit`` is a system unit; names under
-    a user's manager match only as ``user_unit``, together with ``user`` or ``uid``. ``cgroup`` and
-    ``label`` take shell patterns."""
+    """One table of ``who``: its keys AND (``user`` and ``uid`` too), a key's values OR. ``unit`` is
+    a system unit; names under a user's manager match only as ``user_unit``, together with ``user``
+    or ``uid``. ``cgroup`` and ``label`` take shell patterns."""
 
     user: Names | None = None
     uid: list[IdRange] | None = None

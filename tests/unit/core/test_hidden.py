@@ -82,6 +82,7 @@ _IDS = st.sampled_from([None, ((1000, 1000),), ((1000, 1001),), ((1001, 1001),),
 _WHO = st.builds(
     Who,
     uids=_IDS,
+    groups=st.sampled_from([None, ((50, 50),), ()]),
     gids=st.sampled_from([None, ((50, 50),), ((50, 60),)]),
     units=st.sampled_from([None, ("a.service",), ("a.service", "b.service")]),
     cgroups=st.sampled_from([None, ("x*",), ("x/y",), ("*",), ("x?y",)]),

@@ -67,6 +67,12 @@ def test_of_user_and_group_the_user_gets_through(socket: Path) -> None:
     assert named(socket) == {(USER, 1000): 2}
 
 
+def test_of_a_group_by_name_and_one_by_number_the_former_gets_through(socket: Path) -> None:
+    """The gate asks for both."""
+    AdminRights(socket).give((Who(groups=((50, 50),), gids=((60, 70),)),))
+    assert named(socket) == {(GROUP, 50): 2}
+
+
 def test_a_folder_that_everybody_may_pass_is_left_alone(socket: Path) -> None:
     """An entry would take rights away that its user has."""
     socket.parent.chmod(0o755)

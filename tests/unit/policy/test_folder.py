@@ -133,7 +133,7 @@ def test_an_unknown_user_is_a_warning_and_matches_nobody(tmp_path: Path) -> None
     assert len(policy.warnings) == 2
     assert policy.rules[0].who is not None
     assert [len(who.uids or ()) for who in policy.rules[0].who] == [1, 0]
-    assert policy.rules[0].who[1].gids == ()
+    assert policy.rules[0].who[1].groups == ()
 
 
 def test_what_is_no_text_or_cannot_be_read_is_a_fault(tmp_path: Path) -> None:

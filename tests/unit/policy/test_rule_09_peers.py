@@ -76,6 +76,27 @@ def test_uids_may_be_ranges_and_names_are_looked_up() -> None:
     assert says(rules, peer("alice", groups=["ml"]), "01:00.0") == "allowed by x"
 
 
+def test_a_user_by_name_must_also_be_in_the_range_of_uids() -> None:
+    rules = trial(rule("x", who='[{ user = ["alice", "bob"], uid = ["1001-2999"] }]'))
+    assert says(rules, peer("bob"), "01:00.0") == "allowed by x"
+    assert says(rules, ALICE, "01:00.0") == "refused: denied"
+    assert says(rules, replace(ALICE, uid=2500), "01:00.0") == "refused: denied"
+
+
+def test_a_group_by_name_and_one_by_number_must_both_be_the_peers() -> None:
+    rules = trial(rule("x", who='[{ group = ["ml"], gid = ["900-999"] }]'))
+    assert says(rules, peer("alice", groups=["ml", "dpdk"]), "01:00.0") == "allowed by x"
+    assert says(rules, peer("alice", groups=["ml"]), "01:00.0") == "refused: denied"
+    assert says(rules, peer("alice", groups=["dpdk"]), "01:00.0") == "refused: denied"
+
+
+def test_an_unknown_name_matches_nobody_whatever_numbers_stand_beside_it() -> None:
+    rules = trial(rule("x", who='[{ user = ["carol-of-nowhere"], uid = [1000] }]'))
+    assert says(rules, ALICE, "01:00.0") == "refused: denied"
+    rules = trial(rule("x", who='[{ group = ["no-such"], gid = [50] }]'))
+    assert says(rules, peer("alice", groups=["ml"]), "01:00.0") == "refused: denied"
+
+
 def test_an_unknown_name_is_a_warning_and_matches_nobody(tmp_path: Path) -> None:
     text = rule("x", who='[{ user = ["carol-of-nowhere"] }]')
     assert says(trial(text), ALICE, "01:00.0") == "refused: denied"
