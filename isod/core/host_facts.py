@@ -163,7 +163,7 @@ class HostFacts(Holdings, ABC):
     # --- owners that are not isolated -----------------------------------------------------------
 
     def _conflict(self, event: Conflict) -> Effects:
-        """All are told; all are taken back but the oldest of those that are not ending anyway.
+        """All are told; all are taken back but the oldest of those that do not go anyway.
 
         The row of one that is taken back says so and names the conflict at once: isod killed after
         half of that would take the conflict for dealt with.
@@ -178,11 +178,10 @@ class HostFacts(Holdings, ABC):
                 note = f"{event.why}; so has lease {others}"
                 now = self._put(replace(lease, conflict=event.why))
                 told.append(Announce("lease.conflict", now, note))
-        staying = [lease.id for lease in involved if lease.ending is None]
+        # Who is asked to let go already goes, although it is leased still.
+        staying = [one.id for one in involved if one.ending is None and one.revocation is None]
         for name in staying[1:]:
-            lease = self._leases[name]
-            if lease.revocation is None:
-                told += self._transition(lease, Revoke(name, event.why))
+            told += self._transition(self._leases[name], Revoke(name, event.why))
         return (*(Remember(self._leases[name]) for name in marked), *told)
 
     def _settled(self, lease: Lease, event: Settled) -> Effects:

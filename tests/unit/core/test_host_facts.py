@@ -340,6 +340,12 @@ class TestConflict:
         effects = tell(ledger, on_vfio(PAIR), JOINED)
         assert "lease.revoking" not in kinds(effects)
 
+    def test_who_is_asked_to_let_go_already_is_not_the_one_that_stays(self) -> None:
+        ledger = leased(("01:00.0",), ("02:00.0",))
+        ledger.apply(Revoke("L1", "by an administrator"))
+        assert kinds(tell(ledger, on_vfio(PAIR), JOINED)) == ["lease.conflict", "lease.conflict"]
+        assert ledger.leases["L2"].revocation is None
+
     def test_one_owner_of_both_is_no_conflict(self) -> None:
         assert ask(leased(("01:00.0", "02:00.0")), on_vfio(PAIR), JOINED) == ()
 
