@@ -248,6 +248,7 @@ class Gate:
         lease = self._own(who, params)
         if lease.state is not State.leased:
             raise RefusedError(Reason.in_use, f"lease {lease.id} is {lease.state.public}")
+        _check_stays(lease)
         outcome = self._outcomes[lease.id] = Outcome()
         self._world.apply(Reopen(lease.id, plan_reopen(lease)))
         return Begun(outcome)
@@ -283,3 +284,21 @@ class Gate:
         if not hmac.compare_digest(lease.secret.encode(), params.secret.encode()):
             raise RefusedError(Reason.not_yours, f"that is not the secret of {params.lease}")
         return lease
+
+
+def _check_stays(lease: Lease) -> None:
+    """Nothing more is given of what is to be let go, nor of what is not isolated from another
+    owner's. Raises RefusedError."""
+    if lease.revocation is not None:
+        raise RefusedError(
+            Reason.terms,
+            f"lease {lease.id} is being taken back: {lease.revocation.why}",
+            hint="close what it has and release it, then ask for another lease",
+            term="revoke",
+        )
+    if lease.conflict is not None:
+        raise RefusedError(
+            Reason.group_busy,
+            f"lease {lease.id} shares its isolation group with another lease: {lease.conflict}",
+            hint="go on with the fds that you have, or ask again when the other lease has ended",
+        )
