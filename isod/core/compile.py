@@ -65,6 +65,7 @@ def compile_limits(table: LimitsTable) -> Limits:
         bytes_per_uid=table.bytes_per_uid,
         unread_fds=table.unread_fds,
         unread_fds_per_uid=table.unread_fds_per_uid,
+        leases=table.leases,
         leases_per_uid=table.leases_per_uid,
         waits_per_uid=table.waits_per_uid,
         subscriptions_per_connection=table.subscriptions_per_connection,

@@ -68,6 +68,10 @@ class Deliveries:
             self._cgroups.begin(lease)
         return not kept
 
+    def holds(self, lease: str) -> int:
+        """How many holds of a lease are open."""
+        return self._holds.count(lease)
+
     async def let_go(self, lease: str) -> None:
         """The lease ends for whatever reason: whoever has a hold sees POLLERR on it."""
         self._cgroups.let_go(lease)

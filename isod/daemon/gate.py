@@ -19,6 +19,7 @@ from isod.core import view
 from isod.core.accounts import Accounts
 from isod.core.match import administers
 from isod.core.plan import plan_reopen
+from isod.core.quota import check_holds
 from isod.model import reply, request
 from isod.model.event import Ending, Reopen
 from isod.model.lease import Lease, State
@@ -52,7 +53,7 @@ _LISTING = frozenset({"host.devices", "host.groups"})
 
 class Gate:
     """Every method of the protocol, behind one door. ``outcomes`` is where the executor finds
-    the requests that wait, by lease."""
+    the requests that wait, by lease; ``holds`` says how many are open of one."""
 
     def __init__(
         self,
@@ -64,11 +65,13 @@ class Gate:
         surveys: Surveys,
         peers: Peers,
         *,
+        holds: Callable[[str], int],
         simulated: bool,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._world = world
         self._outcomes = outcomes
+        self._holds = holds
         self._simulated = simulated
         self._roots = frozenset({0, os.geteuid()})
         self._stopping = False
@@ -249,6 +252,7 @@ class Gate:
         if lease.state is not State.leased:
             raise RefusedError(Reason.in_use, f"lease {lease.id} is {lease.state.public}")
         _check_stays(lease)
+        check_holds(lease.id, self._holds(lease.id))
         outcome = self._outcomes[lease.id] = Outcome()
         self._world.apply(Reopen(lease.id, plan_reopen(lease)))
         return Begun(outcome)

@@ -144,6 +144,7 @@ async def _run(
                 foreign,
                 surveys,
                 peers,
+                holds=deliveries.holds,
                 simulated=simulated,
             )
             observer = Observer(world, gate.resets)

@@ -70,8 +70,9 @@ class Limits:
     """What one client can cost the daemon. ``hello`` and ``read`` are in seconds: until the first
     request, and until fds that were sent are read. ``unread_events`` are those that wait for one
     subscriber until its subscription ends. Without ``per`` in its name a limit is for one
-    connection, but for ``connections``, which are those of all users, and ``connects_per_second``,
-    which are one user's new ones when it has had ``connections_per_uid`` at once."""
+    connection, but for ``connections`` and ``leases``, which are those of all users, and
+    ``connects_per_second``, which are one user's new ones when it has had ``connections_per_uid``
+    at once."""
 
     connections: int = 1024
     connections_per_uid: int = 64
@@ -82,6 +83,7 @@ class Limits:
     bytes_per_uid: int = 8 << 20
     unread_fds: int = 512
     unread_fds_per_uid: int = 1024
+    leases: int = 512
     leases_per_uid: int = 64
     waits_per_uid: int = 16
     subscriptions_per_connection: int = 8

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from .request import LEASE_FDS, PACKET_BYTES
+from .request import LEASE_FDS, LEASE_HOLDS, PACKET_BYTES
 from .step import HandOver, Scrub
 
 _SIZE = re.compile(r"(\d{1,19})\s*(B|KiB|MiB|GiB|TiB)?")
@@ -81,6 +81,9 @@ Names = Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Fie
 Drivers = list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]]
 Count = Annotated[int, Field(ge=0)]
 ADMIN_RANGE = 32
+# FileDescriptorStoreMax= of the unit: beyond it a hold is dropped in silence, and its lease would
+# not outlive a restart.
+KEPT_HOLDS = 4096
 
 
 class WhoTable(_Table):
@@ -231,6 +234,7 @@ class LimitsTable(_Table):
     bytes_per_uid: Annotated[Size, Field(ge=2 * PACKET_BYTES)] = 8 << 20
     unread_fds: Annotated[int, Field(ge=LEASE_FDS)] = 512
     unread_fds_per_uid: Annotated[int, Field(ge=LEASE_FDS)] = 1024
+    leases: Annotated[int, Field(ge=1, le=KEPT_HOLDS // LEASE_HOLDS)] = 512
     leases_per_uid: Annotated[int, Field(ge=1)] = 64
     waits_per_uid: Annotated[int, Field(ge=0)] = 16
     subscriptions_per_connection: Annotated[int, Field(ge=1)] = 8

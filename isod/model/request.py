@@ -32,6 +32,7 @@ FAMILIES: tuple[Family, ...] = ("lease", "device", "policy")
 PROTOCOL = 1
 PACKET_BYTES = 65536
 LEASE_FDS = 250
+LEASE_HOLDS = 4  # that may be open at once: each lease.open gives one more
 
 
 def _address(value: object) -> Address:

@@ -1,7 +1,8 @@
 """A service manager under test: it keeps fds over restarts, as systemd's fd store does.
 
 sd_notify(3), sd_listen_fds(3): FDSTORE, FDSTOREREMOVE, BARRIER, and a stored fd that hangs up is
-dropped (``FDPOLL``). The real one runs in the lab (tests/lab, units under systemd).
+dropped (``FDPOLL``), and so is, in silence, what there is no room for (FileDescriptorStoreMax=).
+The real one runs in the lab (tests/lab, units under systemd).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 _READ = 65536
 _CAUGHT_UP = "caught up"
 _SECONDS = 60.0
+_ROOM = 4096  # FileDescriptorStoreMax= of the unit
 
 
 class Manager:
@@ -29,6 +31,8 @@ class Manager:
         self._news = threading.Condition()
         self.kept: list[tuple[str, int]] = []
         self.told: list[str] = []
+        self.room = _ROOM
+        self.dropped = 0
         self._end_read, self._end_write = os.pipe2(os.O_CLOEXEC)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -119,7 +123,8 @@ class Manager:
         fields = dict(line.partition("=")[::2] for line in text.splitlines() if line)
         name = fields.get("FDNAME", "stored")
         if fields.get("FDSTORE") == "1":
-            self.kept += [(name, descriptor) for descriptor in fds]
+            for descriptor in fds:
+                self._store(name, descriptor)
             return
         if fields.get("FDSTOREREMOVE") == "1":
             for kept in [kept for kept in self.kept if kept[0] == name]:
@@ -128,3 +133,11 @@ class Manager:
         for descriptor in fds:  # of a barrier
             os.close(descriptor)
         self.told.append(text)
+
+    def _store(self, name: str, descriptor: int) -> None:
+        self.drop_what_hung_up()
+        if len(self.kept) < self.room:
+            self.kept.append((name, descriptor))
+        else:
+            self.dropped += 1
+            os.close(descriptor)

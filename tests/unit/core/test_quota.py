@@ -1,13 +1,14 @@
-"""Quotas: per rule and user, over all, and leases as such."""
+"""Quotas: per rule and user, over all, leases as such, and the holds of one."""
 
 from __future__ import annotations
 
 import pytest
 
-from isod.core.quota import check_quota
+from isod.core.quota import check_holds, check_quota
 from isod.model.lease import Lease, LeaseDevice, Owner, State
 from isod.model.policy import Limits
 from isod.model.reason import Reason, RefusedError
+from isod.model.request import LEASE_HOLDS
 from isod.model.terms import Quota, Terms
 
 from .build import ALICE, BOB, allow, at
@@ -64,3 +65,19 @@ def test_leases_are_bounded_per_user() -> None:
     limits = Limits(leases_per_uid=1)
     assert "1 leases" in refused(lease(ALICE.uid, 0), limits=limits)
     check_quota([lease(BOB.uid, 0)], ALICE, [TWO], limits)
+
+
+def test_leases_are_bounded_for_the_machine() -> None:
+    limits = Limits(leases=2)
+    assert "the machine has 2 leases" in refused(
+        lease(BOB.uid, 0), lease(BOB.uid, 0, state=State.draining), limits=limits
+    )
+    check_quota([lease(BOB.uid, 0)], ALICE, [TWO], limits)
+
+
+def test_the_holds_of_a_lease_are_bounded() -> None:
+    check_holds("L1", LEASE_HOLDS - 1)
+    with pytest.raises(RefusedError, match="lease L1 has 4 open holds") as caught:
+        check_holds("L1", LEASE_HOLDS)
+    assert caught.value.refusal.reason is Reason.quota
+    assert caught.value.refusal.hint == "close what an earlier open gave"

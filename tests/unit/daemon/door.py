@@ -56,7 +56,15 @@ class Door:
         surveys = Surveys(folder / "survey", self.world)
         foreign, peers = Foreign(kernel, self.world), Peers(kernel)
         gate = Gate(
-            self.world, self.outcomes, admin, needs, foreign, surveys, peers, simulated=True
+            self.world,
+            self.outcomes,
+            admin,
+            needs,
+            foreign,
+            surveys,
+            peers,
+            holds=lambda lease: 0,
+            simulated=True,
         )
         self.accounts = gate.accounts
         connections = Connections(self.accounts, Log())

@@ -13,6 +13,7 @@ from isod.core.match import administers
 from isod.model.peer import Peer
 from isod.model.policy import Limits, Policy, Who
 from isod.model.policy_file import LimitsTable
+from isod.model.request import LEASE_HOLDS
 
 from .asking import faults, rule
 
@@ -79,3 +80,13 @@ def test_one_packet_and_the_files_of_one_lease_fit_in_any_case() -> None:
     assert faults("[limits]\nbytes = 65536\n")
     assert faults("[limits]\nunread_fds = 249\n")
     assert not faults('[limits]\nbytes = "128KiB"\nunread_fds = 250\nread = "1s"\n')
+
+
+def test_the_service_manager_has_a_place_for_every_hold_that_the_limits_allow() -> None:
+    unit = (ROOT / "systemd/isod.service").read_text()
+    places = re.search(r"^FileDescriptorStoreMax=(\d+)$", unit, re.MULTILINE)
+    assert places is not None
+    most = int(places[1]) // LEASE_HOLDS
+    assert not faults(f"[limits]\nleases = {most}\n")
+    assert faults(f"[limits]\nleases = {most + 1}\n")
+    assert Limits().leases <= most
