@@ -41,7 +41,8 @@ class Address:
         if match is None:
             raise BadAddressError(f"not a device address: {text[:80]!r}")
         domain, bus_number, slot, function = match.groups()
-        return cls("pci", f"{domain or '0000'}:{bus_number}:{slot}.{function}".lower())
+        number = int(domain or "0", 16)  # the kernel writes no more zeros than for four digits
+        return cls("pci", f"{number:04x}:{bus_number}:{slot}.{function}".lower())
 
     @classmethod
     def pci(cls, name: str) -> Address:

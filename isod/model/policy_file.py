@@ -10,8 +10,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
+from .address_pattern import address_pattern, exact_address, pci_address
 from .request import LEASE_FDS, LEASE_HOLDS, PACKET_BYTES
 from .step import HandOver, Scrub
 
@@ -52,19 +61,6 @@ def _ids(value: object) -> object:
     return (low, high)
 
 
-def _pattern(value: object) -> str:
-    # Runs before the type is checked, so anything may come.
-    if not isinstance(value, str) or not value.startswith(("pci:", "mdev:", "vdpa:")):
-        raise ValueError("an address pattern starts with pci:, mdev: or vdpa:")
-    return value.lower() if value.startswith("pci:") else value
-
-
-def _exact(value: object) -> str:
-    if isinstance(value, str) and any(letter in value for letter in "*?["):
-        raise ValueError("an exact address has no wildcards")
-    return _pattern(value)
-
-
 class _Table(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -72,8 +68,9 @@ class _Table(BaseModel):
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0, lt=1 << 63)]
 Seconds = Annotated[float, BeforeValidator(_time), Field(le=_YEAR)]
 IdRange = Annotated[tuple[int, int], BeforeValidator(_ids)]
-Pattern = Annotated[str, BeforeValidator(_pattern)]
-ExactAddress = Annotated[str, BeforeValidator(_exact)]
+Pattern = Annotated[str, AfterValidator(address_pattern)]
+ExactAddress = Annotated[str, AfterValidator(exact_address)]
+PciAddress = Annotated[str, AfterValidator(pci_address)]
 Hex4 = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{4}$")]
 ClassCode = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{2}([0-9a-fA-F]{2}){0,2}$")]
 Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
@@ -211,7 +208,7 @@ class QuirkTable(_Table):
 
     name: Word
     devices: What | None = None
-    bridge: ExactAddress | None = None
+    bridge: PciAddress | None = None
     parent: ExactAddress | None = None
 
     @model_validator(mode="after")
