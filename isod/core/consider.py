@@ -31,6 +31,9 @@ from .view import hand_overs, holder
 _NOBODY = Owner(uid=0, pid=0, started=0)
 _NOT_LOOKED = CriticalFacts(unread="not looked up yet")
 
+# What no end of a lease cures. On which driver a device is may be another then.
+_FOR_GOOD = frozenset({Reason.denied, Reason.terms, Reason.terms_conflict, Reason.unsupported})
+
 
 @dataclass(frozen=True, slots=True)
 class Considered:
@@ -84,7 +87,7 @@ def consider_in(bench: Bench, peer: Peer, request: Acquire, *, if_free: bool = F
 def wants(bench: Bench, peer: Peer, request: Acquire) -> Wants:
     """What a request that waits keeps from those behind it, and whether it can go now.
 
-    One that would be refused whatever becomes free can go, too: it is told so then.
+    One that would be refused whatever becomes free can go, too: it is told so.
     """
     try:
         named = _named(bench.snapshot, request)
@@ -93,6 +96,8 @@ def wants(bench: Bench, peer: Peer, request: Acquire) -> Wants:
     try:
         groups = consider_in(bench, peer, request).groups
     except RefusedError as error:
+        if error.refusal.reason in _FOR_GOOD:
+            return Wants(frozenset(), ready=True)
         if request.pools and error.refusal.reason.retry:
             return Wants(_choosing(bench, peer, request).holds(request, named))
         groups = _groups_of(bench, named)

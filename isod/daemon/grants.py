@@ -73,7 +73,7 @@ class Grants:
         self._serving = False
         world.on_free = self._look_and_serve
         world.on_change.append(self._look_again)
-        world.on_policy.append(self._look_again)
+        world.on_policy.append(self._look_and_serve)
 
     def acquire(self, who: Identity, params: Acquire) -> reply.AcquireResult | Begun:
         """Begin a lease, or queue for it. Raises RefusedError."""
@@ -215,14 +215,15 @@ class Grants:
         return wants(self._bench(kept), ticket.who.peer, ticket.params)
 
     def _look_and_serve(self) -> None:
-        """Something became free. Newcomers queue up meanwhile, so nobody overtakes."""
+        """Something became free, or another policy joins fewer groups, or refuses who waits.
+        Newcomers queue up meanwhile, so nobody overtakes."""
         if len(self._queue) and not self._serving:
             self._serving = True
             self._needs.look_then(self._serve_queue)
 
-    def _look_again(self, changed: Collection[Address] = ()) -> None:
-        """The host or the policy has changed. A pool may have more members now; who waits for
-        devices by address waits for their leases alone."""
+    def _look_again(self, changed: Collection[Address]) -> None:
+        """The host has changed. A pool may have more members now; who waits for devices by
+        address waits for their leases alone."""
         if any(ticket.params.pools for ticket in self._tickets.values()):
             self._look_and_serve()
 

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from isod.core.consider import Considered, check_free
+from isod.core.consider import Bench, Considered, check_free, wants
 from isod.core.ledger import Ledger
+from isod.core.queue import Wants
+from isod.core.reset_set import ResetSets
 from isod.model.event import Granted, Quarantined
 from isod.model.host import HostSnapshot
 from isod.model.policy import Policy
@@ -53,6 +55,27 @@ def test_a_free_group_is_considered_whole() -> None:
     found = ask("01:00.0")
     assert [group.number for group in found.groups] == [1]
     assert len(found.groups[0].members) == 2
+
+
+def test_who_waits_keeps_its_groups_for_itself() -> None:
+    bench = Bench(EVERYTHING, ResetSets(HOST), taken())
+    assert wants(bench, ALICE, acquire("01:00.0")) == Wants(frozenset({1}))
+
+
+@pytest.mark.parametrize("rules", [policy(), policy(allow(name="all", hand_over=("nodes",)))])
+def test_whom_the_policy_refuses_waits_for_nothing(rules: Policy) -> None:
+    """It can go, to be told so, and keeps nothing from those behind it."""
+    bench = Bench(rules, ResetSets(HOST), taken())
+    asked = acquire("01:00.0", hand_over="iommufd")
+    assert wants(bench, ALICE, asked) == Wants(frozenset(), ready=True)
+
+
+def test_what_a_driver_has_for_the_moment_is_waited_for() -> None:
+    """On its way back a device may be on its driver before its lease has ended."""
+    nic = replace(HOST.devices[at("01:00.0")], driver="e1000e")
+    restored = replace(HOST, devices={**HOST.devices, nic.address: nic})
+    bench = Bench(EVERYTHING, ResetSets(restored), taken())
+    assert wants(bench, ALICE, acquire("01:00.0")) == Wants(frozenset({1}))
 
 
 def test_a_group_has_one_owner() -> None:
