@@ -79,20 +79,32 @@ class Deliveries:
 
     def _deliver_with_hold(self, effect: Deliver, outcome: Outcome | None) -> None:
         lease = effect.lease
+        to_keep = outcome is not None and service.present()
         try:
-            watched, given = self._holds.begin(lease.id)
+            given, copy = self._begin_hold(lease.id, to_keep=to_keep)
         except OSError as error:
             close_files(effect.files)
             if outcome is not None:
                 text = f"no pipe for the hold: {error.strerror}"
                 outcome.set(Refusal(Reason.kernel, text, {"errno": error.errno}))
-            self._undelivered(lease.id)
+            if not effect.again:
+                self._undelivered(lease.id)
             return
         delivery = Delivery(lease, (OpenFile("hold", given), *effect.files))
-        if outcome is not None and service.present():
-            self._nursery.start_soon(self._deliver_kept, delivery, outcome, os.dup(watched))
+        if outcome is not None and copy is not None:
+            self._nursery.start_soon(self._deliver_kept, delivery, outcome, copy)
         else:
             _answer(outcome, delivery)
+
+    def _begin_hold(self, lease: str, *, to_keep: bool) -> tuple[int, int | None]:
+        """The write end of a new hold, and a copy of its read end for the service manager if it is
+        to keep one; both are the caller's. Raises OSError, and then nothing stays open."""
+        watched, given = self._holds.begin(lease)
+        try:
+            return given, os.dup(watched) if to_keep else None
+        except OSError:
+            os.close(given)  # whoever watches the read end sees that
+            raise
 
     async def _deliver_kept(self, delivery: Delivery, outcome: Outcome, watched: int) -> None:
         """The service manager has the hold before the fds leave: killed after that, isod finds the

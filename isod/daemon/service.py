@@ -70,26 +70,26 @@ def present() -> bool:
 
 
 def ready() -> None:
-    daemon.notify("READY=1")
+    _tell("READY=1")
 
 
 def reloading() -> None:
     """The policy is read anew; READY follows. Type=notify-reload (253) wants the time as well."""
-    daemon.notify(f"RELOADING=1\nMONOTONIC_USEC={_now_usec()}")
+    _tell(f"RELOADING=1\nMONOTONIC_USEC={_now_usec()}")
 
 
 def stopping() -> None:
-    daemon.notify("STOPPING=1")
+    _tell("STOPPING=1")
 
 
 def status(text: str) -> None:
     """One line for ``systemctl status``."""
-    daemon.notify(f"STATUS={text}")
+    _tell(f"STATUS={text}")
 
 
 def alive() -> None:
     """Feed the watchdog."""
-    daemon.notify("WATCHDOG=1")
+    _tell("WATCHDOG=1")
 
 
 def watchdog_seconds() -> float | None:
@@ -127,21 +127,35 @@ def discard_hold(lease: str) -> None:
 
 def discard(name: str) -> None:
     """Have the service manager forget something that nobody knows."""
-    daemon.notify(f"FDSTOREREMOVE=1\nFDNAME={name}")
+    _tell(f"FDSTOREREMOVE=1\nFDNAME={name}")
 
 
 def _keep(lease: str, descriptor: int) -> bool:
     text = f"FDSTORE=1\nFDNAME={_HOLD}{lease}"
     # Messages of one sender are dealt with in order, so the barrier says that the fd is stored.
-    return bool(daemon.notify(text, fds=[descriptor])) and _barrier()
+    try:
+        return _tell(text, descriptor) and _barrier()
+    except OSError:  # no pipe for the barrier
+        return False
+
+
+def _tell(text: str, *descriptors: int) -> bool:
+    """Whether the service manager was told. Where that cannot be (no socket to be had, nobody at
+    the other end) nobody here can help it; it sees for itself whom it does not hear of."""
+    try:
+        if descriptors:
+            return bool(daemon.notify(text, fds=list(descriptors)))
+        return bool(daemon.notify(text))
+    except OSError:
+        return False
 
 
 def _barrier() -> bool:
     """``BARRIER=1`` with the end of a pipe: it is closed when all before it has been dealt with."""
     with _pipe() as (watched, given):
-        sent = daemon.notify("BARRIER=1", fds=[given[0]])
+        sent = _tell("BARRIER=1", given[0])
         os.close(given.pop())
-        return bool(sent) and _hangs_up(watched)
+        return sent and _hangs_up(watched)
 
 
 @contextmanager
