@@ -264,7 +264,9 @@ class Executor:
                 if lease is not None:
                     self._world.apply(InUse(lease, (step.address,)))
                 await trio.lowlevel.wait_readable(pending.fileno())
-        except trio.Cancelled:
+        except BaseException:
+            # Cancelled, or a fault in telling of it: whatever ends the waiting, the helper's pipes
+            # are ours to close.
             pending.abandon()
             raise
         try:
