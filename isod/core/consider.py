@@ -169,7 +169,7 @@ def _judge(bench: Bench, peer: Peer, request: Acquire, requested: Sequence[Devic
         bench.isolation,
         bench.sets,
     )
-    check_quota(bench.ledger.leases.values(), peer, decision.rules, policy.limits)
+    check_quota(bench.ledger.leases.values(), peer, decision.counted, policy.limits)
     return Considered(tuple(requested), decision.groups, decision)
 
 

@@ -1,43 +1,49 @@
 """What the policy says of one request: who may have which devices, on which terms.
 
 Every requested device is decided on its own and all must be allowed. Terms constrain: what lies
-outside them is refused with the term's name and never falls through to a later rule.
+outside them is refused with the term's name and never falls through to a later rule. That goes for
+what comes along, too: a device that needs an allow is under the terms of the rule that allows it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from typing import TypeVar
 
+from isod.model.address import Address
 from isod.model.host import Device, Group, HostSnapshot
+from isod.model.lease import Lease
 from isod.model.peer import Peer
 from isod.model.policy import Policy, Rule
 from isod.model.reason import Reason, RefusedError
 from isod.model.request import Acquire
-from isod.model.step import HandOver, Scrub
-from isod.model.terms import Anchor, Quota, Revoke, Terms
+from isod.model.step import HandOver
+from isod.model.terms import Anchor, Terms
 
-from .isolation import Isolation, blocks_ownership, can_be_owned
-from .match import first_match, matches_what, names_exactly
+from .in_use import judge_driver, judge_drivers, must_be_taken
+from .isolation import Isolation
+from .match import first_match, matches_what
 from .reset_set import ResetSets
-from .whole_set import pulled_in
+from .stricter import merge, stricter_scrub
+from .whole_set import pulled_in, within
 
-Value = TypeVar("Value")
-_SCRUB_ORDER: tuple[Scrub, ...] = ("off", "try", "require")
+_ALONG = "give the rules of these devices, and of those that come along, a term in common"
+Allowed = tuple[Device, Rule]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """An allowance: the rule that decided about each requested device, the terms merged of
-    theirs, the hand-over and the anchor. ``extras`` come along with the reset set; ``groups`` are
-    all that the grant takes, those included that a quirk joins. ``rule`` and ``file`` name the
+    theirs and of what comes along, the hand-over and the anchor. ``extras`` come along with the
+    reset set, each by the rule at its place in ``extra_rules``; None: by ``may_take``. ``groups``
+    are all that the grant takes, those included that a quirk joins. ``rule`` and ``file`` name the
     first device's."""
 
     rules: tuple[Rule, ...]
     terms: Terms
     hand_over: HandOver
     extras: tuple[Device, ...] = ()
+    extra_rules: tuple[Rule | None, ...] = ()
     groups: tuple[Group, ...] = ()
     anchor: Anchor = "hold"
 
@@ -49,57 +55,11 @@ class Decision:
     def file(self) -> str:
         return self.rules[0].file
 
-
-def merge(terms: Sequence[Terms]) -> Terms:
-    """The stricter of each term. Raises RefusedError ``terms_conflict`` if nothing is left.
-
-    ============  =====================================================
-    hand_over     what all allow, in the first one's order
-    memlock       the smallest; not raised if one does not raise it
-    scrub         the strictest of off, try, require
-    reset         whole-set if one says so
-    take_from     what all list; likewise may_take, critical_ok, anchor
-    quota         the smallest
-    revoke        kill if one says so, after the shortest time to ask
-    ============  =====================================================
-    """
-    hand_over = _common([t.hand_over for t in terms])
-    anchor = _common([t.anchor for t in terms])
-    for name, left in (("hand_over", hand_over), ("anchor", anchor)):
-        if not left:
-            raise RefusedError(
-                Reason.terms_conflict,
-                f"the rules of these devices allow no common {name}",
-                term=name,
-            )
-    limits = [t.memlock for t in terms]
-    return Terms(
-        hand_over=hand_over,
-        memlock=None if None in limits else min(m for m in limits if m is not None),
-        scrub=max((t.scrub for t in terms), key=_SCRUB_ORDER.index),
-        reset="whole-set" if any(t.reset == "whole-set" for t in terms) else "if-owned",
-        take_from=_common([t.take_from for t in terms]),
-        may_take=_common([t.may_take for t in terms]),
-        critical_ok=_common([t.critical_ok for t in terms]),
-        quota=Quota(
-            _smallest([t.quota.devices for t in terms]), _smallest([t.quota.total for t in terms])
-        ),
-        revoke=Revoke(
-            min(t.revoke.ask for t in terms),
-            "kill" if any(t.revoke.then == "kill" for t in terms) else "wait",
-        ),
-        anchor=anchor,
-    )
-
-
-def _common(lists: Sequence[tuple[Value, ...]]) -> tuple[Value, ...]:
-    first, *others = lists
-    return tuple(value for value in first if all(value in other for other in others))
-
-
-def _smallest(limits: Sequence[int | None]) -> int | None:
-    known = [limit for limit in limits if limit is not None]
-    return min(known) if known else None
+    @property
+    def counted(self) -> tuple[Rule, ...]:
+        """The rules in whose quotas the grant counts, with one device at each mention: of what is
+        parked, or comes by ``may_take``, nobody has asked for more than the requested devices."""
+        return (*self.rules, *(rule for rule in self.extra_rules if rule is not None))
 
 
 def decide(
@@ -116,27 +76,30 @@ def decide(
 
     ``isolation`` and ``sets`` are worked out here unless the caller has them already.
     """
+    sets = sets or ResetSets(snapshot)
     rules = [_allowing_rule(policy, peer, device) for device in requested]
     terms = merge([rule.terms for rule in rules])
-    hand_over = _hand_over(request, terms, offered)
-    if request.memlock is not None and request.memlock > (terms.memlock or 0):
-        raise RefusedError(
-            Reason.terms,
-            f"memlock of {request.memlock} bytes is more than the rule {rules[0].name} allows",
-            term="memlock",
-        )
-    extras = _extras(policy, sets or ResetSets(snapshot), peer, request, requested, terms)
+    extras, extra_rules = _extras(policy, sets, peer, request, requested, terms)
+    deciding = [*rules, *(rule for rule in extra_rules if rule is not None)]
+    terms = merge([rule.terms for rule in deciding], _ALONG)
     wanted = {device.address for device in (*requested, *extras)}
     groups = (isolation or Isolation(snapshot, policy)).groups_of(wanted)
-    for group in groups:
-        # A group that only a quirk brings along is parked, and its fd is not handed over.
-        handed = not wanted.isdisjoint(group.members)
-        for member in snapshot.members(group.number):
-            if member.is_bridge or member.address in wanted:
-                continue
-            _judge_sibling(policy, peer, member, hand_over if handed else "iommufd")
-    _judge_drivers(policy, snapshot, peer, rules, requested, groups, terms)
-    return Decision(tuple(rules), terms, hand_over, extras, groups, _anchor(request, terms))
+    reached, parked = _siblings(snapshot, groups, wanted)
+    allowed = [*_allowed(policy, peer, reached)]
+    hand_over = _hand_over(request, terms, offered, allowed)
+    for sibling in reached:
+        _judge_sibling(policy, peer, sibling, hand_over)
+    for sibling in parked:
+        _judge_sibling(policy, peer, sibling, "iommufd")
+    if hand_over != "iommufd":
+        _judge_sets(sets, request, requested, allowed, groups)
+        deciding += (rule for _, rule in allowed)
+        terms = merge([rule.terms for rule in deciding], _ALONG)
+    _judge_memlock(request, deciding)
+    judge_drivers(policy, snapshot, peer, wanted, groups, terms)
+    return Decision(
+        tuple(rules), terms, hand_over, extras, extra_rules, groups, _anchor(request, terms)
+    )
 
 
 def _extras(
@@ -146,15 +109,16 @@ def _extras(
     request: Acquire,
     requested: Sequence[Device],
     terms: Terms,
-) -> tuple[Device, ...]:
-    """What the reset set pulls in: handed out as well, so each needs an allow or ``may_take``."""
+) -> tuple[tuple[Device, ...], tuple[Rule | None, ...]]:
+    """What the reset set pulls in: handed out as well, so each needs an allow or ``may_take``.
+    With the rules that allow them; None: ``may_take`` of the ``terms`` of what was requested."""
     if request.reset == "if-owned" and terms.reset == "whole-set":
         raise RefusedError(Reason.terms, "the rule grants whole reset sets only", term="reset")
     if "whole-set" not in (request.reset, terms.reset):
-        return ()
+        return (), ()
     extras = pulled_in(sets, requested)
-    for extra in extras:
-        rule = first_match(policy, peer, extra)
+    rules = tuple(first_match(policy, peer, extra) for extra in extras)
+    for extra, rule in zip(extras, rules, strict=True):
         if rule is None and any(matches_what(what, extra, policy) for what in terms.may_take):
             continue
         if rule is None or not rule.allow:
@@ -165,7 +129,66 @@ def _extras(
                 devices=[str(extra.address)],
                 rule=rule.name if rule else None,
             )
-    return extras
+    return extras, rules
+
+
+def _siblings(
+    snapshot: HostSnapshot, groups: Iterable[Group], wanted: Set[Address]
+) -> tuple[list[Device], list[Device]]:
+    """The endpoints of the groups that nobody wants. First those of groups that are handed out;
+    then those of groups that only a quirk brings along, whose fds are not: they are parked."""
+    reached: list[Device] = []
+    parked: list[Device] = []
+    for group in groups:
+        found = parked if wanted.isdisjoint(group.members) else reached
+        found += (
+            member
+            for member in snapshot.members(group.number)
+            if not member.is_bridge and member.address not in wanted
+        )
+    return reached, parked
+
+
+def _allowed(policy: Policy, peer: Peer, devices: Iterable[Device]) -> Iterator[Allowed]:
+    for device in devices:
+        rule = first_match(policy, peer, device)
+        if rule is not None and rule.allow:
+            yield device, rule
+
+
+def _judge_sets(
+    sets: ResetSets,
+    request: Acquire,
+    requested: Sequence[Device],
+    siblings: Sequence[Allowed],
+    groups: Sequence[Group],
+) -> None:
+    """What a sibling's rule grants as a whole reset set only is not reached with less. The set is
+    not pulled in, since nobody asked for the sibling: who asks for it gets it."""
+    for sibling, rule in siblings:
+        if rule.terms.reset != "whole-set":
+            continue
+        whole = all(within(sets, device, groups) for device in (*requested, sibling))
+        if request.reset == "if-owned" or not whole:
+            raise RefusedError(
+                Reason.terms,
+                f"{sibling.address.short} shares the group, and rule {rule.name} grants whole "
+                "reset sets only",
+                hint=f"ask for {sibling.address.short} as well",
+                devices=[str(sibling.address)],
+                rule=rule.name,
+                term="reset",
+            )
+
+
+def _judge_memlock(request: Acquire, rules: Sequence[Rule]) -> None:
+    strictest = min(rules, key=lambda rule: rule.terms.memlock or 0)
+    if request.memlock is not None and request.memlock > (strictest.terms.memlock or 0):
+        raise RefusedError(
+            Reason.terms,
+            f"memlock of {request.memlock} bytes is more than the rule {strictest.name} allows",
+            term="memlock",
+        )
 
 
 def _allowing_rule(policy: Policy, peer: Peer, device: Device) -> Rule:
@@ -198,62 +221,34 @@ def _judge_sibling(policy: Policy, peer: Peer, sibling: Device, hand_over: HandO
     )
 
 
-def _judge_drivers(
-    policy: Policy,
-    snapshot: HostSnapshot,
-    peer: Peer,
-    rules: Sequence[Rule],
-    requested: Sequence[Device],
-    groups: Sequence[Group],
-    terms: Terms,
-) -> None:
-    """A device bound to a kernel driver is in use. It is taken only by a rule that names its
-    exact address, or that lists the driver in ``take_from``."""
-    deciding = {device.address: rule for device, rule in zip(requested, rules, strict=True)}
-    for group in groups:
-        members = snapshot.members(group.number)
-        for member in members if can_be_owned(members) else ():
-            rule = deciding.get(member.address) or first_match(policy, peer, member)
-            if _must_be_taken(member, member.address in deciding):
-                _judge_driver(policy, rule, member, terms)
-
-
-def _judge_driver(policy: Policy, rule: Rule | None, member: Device, terms: Terms) -> None:
-    if member.driver is None or member.driver in terms.take_from:
-        return
-    if rule is not None and rule.allow and names_exactly(rule, member, policy):
-        return
-    if member.is_bridge:
-        raise RefusedError(
-            Reason.not_viable,
-            f"bridge {member.address.short} of group {member.group} is bound to "
-            f"{member.driver}, which keeps the group from being handed out",
-            hint=f'list "{member.driver}" in take_from of the rule',
-            devices=[str(member.address)],
-            driver=member.driver,
-        )
-    raise RefusedError(
-        Reason.in_use_by_driver,
-        f"{member.address.short} is in use by the driver {member.driver}",
-        devices=[str(member.address)],
-        driver=member.driver,
-    )
-
-
 def judge_added(
-    policy: Policy, peer: Peer, device: Device, terms: Terms, hand_over: HandOver
+    policy: Policy, peer: Peer, device: Device, lease: Lease, hand_over: HandOver
 ) -> None:
     """Decide about a device that was added to a leased group, as about a sibling at the grant.
-    ``hand_over`` is how its group was handed over. Raises RefusedError."""
+    ``hand_over`` is how its group was handed over. Raises RefusedError.
+
+    The lease keeps its terms. So where the device needs an allow, of the terms of its rule those
+    have to be met already that say how it is reached, and what is done to it afterwards.
+    """
     _judge_sibling(policy, peer, device, hand_over)
-    if _must_be_taken(device, is_requested=False):
-        _judge_driver(policy, first_match(policy, peer, device), device, terms)
-
-
-def _must_be_taken(member: Device, is_requested: bool) -> bool:
-    if member.on_vfio:
-        return False
-    return blocks_ownership(member) or (is_requested and not member.is_bridge)
+    rule = first_match(policy, peer, device)
+    if rule is not None and hand_over != "iommufd":
+        for term, met in (
+            ("hand_over", hand_over in rule.terms.hand_over),
+            ("anchor", lease.anchor in rule.terms.anchor),
+            ("scrub", stricter_scrub(rule.terms, lease.terms) == lease.terms.scrub),
+        ):
+            if not met:
+                raise RefusedError(
+                    Reason.terms,
+                    f"{device.address.short} joins the group, and rule {rule.name} sets another "
+                    f"{term} than the lease has",
+                    devices=[str(device.address)],
+                    rule=rule.name,
+                    term=term,
+                )
+    if must_be_taken(device, is_handed=False):
+        judge_driver(policy, rule, device, lease.terms)
 
 
 def _anchor(request: Acquire, terms: Terms) -> Anchor:
@@ -270,8 +265,24 @@ def _anchor(request: Acquire, terms: Terms) -> Anchor:
     return request.anchor
 
 
-def _hand_over(request: Acquire, terms: Terms, offered: Iterable[HandOver]) -> HandOver:
-    possible = [h for h in terms.hand_over if h in set(offered)]
+def _hand_over(
+    request: Acquire, terms: Terms, offered: Iterable[HandOver], siblings: Sequence[Allowed]
+) -> HandOver:
+    """The wish, or the first that is allowed and that the kernel offers. ``siblings`` would be
+    reached by any but ``iommufd``."""
+    allowed = [
+        h
+        for h in terms.hand_over
+        if h == "iommufd" or all(h in rule.terms.hand_over for _, rule in siblings)
+    ]
+    if not allowed:
+        raise RefusedError(
+            Reason.terms_conflict,
+            "the rules of these devices and of their siblings allow no common hand_over",
+            hint=_ALONG,
+            term="hand_over",
+        )
+    possible = [h for h in allowed if h in set(offered)]
     wish = request.hand_over
     if wish is None:
         if not possible:
@@ -279,11 +290,17 @@ def _hand_over(request: Acquire, terms: Terms, offered: Iterable[HandOver]) -> H
                 Reason.unsupported, "this kernel offers no hand-over that the rule allows"
             )
         return possible[0]
-    if wish not in terms.hand_over:
+    if wish not in allowed:
+        message = f"the rule does not allow the hand-over {wish}"
+        for sibling, rule in siblings if wish in terms.hand_over else ():
+            if wish not in rule.terms.hand_over:
+                name = sibling.address.short
+                message = f"{wish} would reach {name}, which rule {rule.name} does not allow"
+                break
         raise RefusedError(
             Reason.terms,
-            f"the rule does not allow the hand-over {wish}",
-            hint=f"ask for {' or '.join(terms.hand_over)}",
+            message,
+            hint=f"ask for {' or '.join(allowed)}",
             term="hand_over",
         )
     if wish not in possible:

@@ -35,7 +35,7 @@ def judge_newcomer(bench: Bench, newcomer: Newcomer) -> DeviceJoined:
     )
     handed = any(one.group == device.group and one.why != "sibling" for one in lease.devices)
     hand_over = lease.hand_over if handed else "iommufd"
-    judge_added(bench.policy, peer, device, lease.terms, hand_over)
+    judge_added(bench.policy, peer, device, lease, hand_over)
     check_member(Domains(bench.sets), bench.ledger, peer, device)
     check_guard(bench.sets, bench.facts, [device], [], lease.terms)
     leased, steps = plan_sibling(device, to_reset=is_reset_as_a_set(lease))

@@ -68,7 +68,12 @@ def plan_grant(
     why: dict[Address, Why] = {device.address: "reset_set" for device in decision.extras}
     why |= {device.address: "requested" for device in requested}
     rules = {
-        device.address: rule.name for device, rule in zip(requested, decision.rules, strict=True)
+        device.address: rule.name
+        for device, rule in (
+            *zip(requested, decision.rules, strict=True),
+            *zip(decision.extras, decision.extra_rules, strict=True),
+        )
+        if rule is not None
     }
     devices: list[LeaseDevice] = []
     looks: list[Step] = []

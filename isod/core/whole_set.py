@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from isod.model.address import Address
-from isod.model.host import Device
+from isod.model.host import Device, Group
 from isod.model.reason import Reason, RefusedError
 
 from .reset_set import ResetSets
@@ -32,6 +32,13 @@ def pulled_in(sets: ResetSets, requested: Sequence[Device]) -> tuple[Device, ...
             if address not in wanted:
                 found[address] = member
     return tuple(found[address] for address in sorted(found))
+
+
+def within(sets: ResetSets, device: Device, groups: Sequence[Group]) -> bool:
+    """Whether a hot reset of the device hits only members of these groups, if there is one."""
+    its_set = sets.of(device.address)
+    owned = {address for group in groups for address in group.members}
+    return its_set is None or owned.issuperset(its_set.members)
 
 
 def _obstacle(member: Device) -> str | None:

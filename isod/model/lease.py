@@ -63,7 +63,8 @@ class LeaseDevice:
     driver already is left alone until the client may have had it. ``resets_alone``: a scrub can
     reset it; where it cannot, ``hot_reset`` is the reset set that is reset in its stead, if all of
     that is the lease's. ``bridge``: taken from a driver, never bound to vfio. ``rule``: what
-    allowed a requested device, whose quota it counts against. ``pool``: out of which it was chosen.
+    allowed a device that was handed out, whose quota it counts against; None: parked, or taken
+    along by ``may_take``. ``pool``: out of which it was chosen.
     ``held_outside``: what somebody else has made of it, a driver's name or "no driver".
     ``fenced``: isod itself has begun to unbind it, for fresh fds that could not be opened.
     ``added``: it came when the lease had its group already.

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from isod.core.decide import Decision, decide, merge
+from isod.core.decide import Decision, decide
+from isod.core.stricter import merge
 from isod.core.view import hand_overs
 from isod.model.host import HostSnapshot
 from isod.model.peer import Peer

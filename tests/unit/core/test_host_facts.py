@@ -231,6 +231,28 @@ class TestJoined:
             judge_newcomer(self.bench(snapshot, ledger, *rules, **uses), newcomer)
         assert caught.value.refusal.reason is reason
 
+    @pytest.mark.parametrize(
+        ("rule", "term"),
+        [
+            ({"hand_over": ("iommufd",)}, "hand_over"),
+            ({"anchor": ("explicit",)}, "anchor"),
+            ({"scrub": "require"}, "scrub"),
+        ],
+    )
+    def test_where_it_is_reached_the_terms_of_its_own_rule_have_to_be_met(
+        self, rule: dict[str, Any], term: str
+    ) -> None:
+        ledger, snapshot = self.put_back()
+        [newcomer] = newcomers(snapshot, ledger)
+        bench = self.bench(snapshot, ledger, allow(**rule))
+        assert judge_newcomer(bench, newcomer).lease == "L1"
+        reached = replace(newcomer, lease=replace(newcomer.lease, hand_over="group"))
+        with pytest.raises(RefusedError) as caught:
+            judge_newcomer(bench, reached)
+        assert caught.value.refusal.reason is Reason.terms
+        assert caught.value.refusal.details["term"] == term
+        assert judge_newcomer(self.bench(snapshot, ledger, allow()), reached).lease == "L1"
+
     def test_a_stranger_is_told_once_and_forgotten_when_it_goes(self) -> None:
         ledger, snapshot = self.put_back()
         [newcomer] = newcomers(snapshot, ledger)

@@ -8,11 +8,13 @@ import pytest
 
 from isod.core.decide import Decision, decide
 from isod.core.plan import plan_grant
+from isod.core.quota import check_quota
 from isod.model.host import HostSnapshot
-from isod.model.policy import Policy
+from isod.model.lease import Lease, Owner
+from isod.model.policy import Limits, Policy
 from isod.model.reason import Reason, RefusedError
 from isod.model.step import HandOver
-from isod.model.terms import What
+from isod.model.terms import Quota, What
 
 from .build import (
     ALICE,
@@ -104,3 +106,43 @@ def test_what_comes_along_is_bound_and_handed_out_and_not_parked() -> None:
     ]
     opened = plan.steps[-1]
     assert getattr(opened, "devices", ()) == (at("01:00.0"), at("01:00.1"))
+
+
+SHARED: dict[str, Any] = {"reset": "whole-set", "may_take": (What(vendor="8086"),)}
+
+
+def lease_of(rules: Policy, snapshot: HostSnapshot) -> Lease:
+    """Alice's lease of 01:00.0 and what comes along."""
+    found = judge(rules, snapshot, "01:00.0")
+    requested = [snapshot.devices[at("01:00.0")]]
+    plan = plan_grant(snapshot, acquire("01:00.0"), requested, found.groups, found, OWNER, None)
+    owner = Owner(ALICE.uid, 1, 1)
+    given = (found.rule, found.hand_over, found.terms, plan.devices, plan.groups, plan.steps)
+    return Lease("L1", "secret", owner, *given)
+
+
+def test_what_an_allow_lets_in_counts_in_its_quota_for_as_long_as_the_lease_lasts() -> None:
+    card = allow(exactly("01:00.0"), name="card", **SHARED)
+    sound = allow(name="sound", quota=Quota(devices=2))
+    lease = lease_of(policy(card, sound), two_groups())
+    assert [(d.address.short, d.rule) for d in lease.devices] == [
+        ("01:00.0", "card"),
+        ("01:00.1", "sound"),
+    ]
+    check_quota([lease], ALICE, [sound], Limits())
+    with pytest.raises(RefusedError, match="rule sound allows 2 devices: you have 1"):
+        check_quota([lease], ALICE, [sound, sound], Limits())
+
+
+def test_what_comes_by_may_take_counts_in_no_quota() -> None:
+    card = allow(exactly("01:00.0"), name="card", quota=Quota(devices=2), **SHARED)
+    lease = lease_of(policy(card), two_groups())
+    assert [(d.why, d.rule) for d in lease.devices] == [("requested", "card"), ("reset_set", None)]
+    check_quota([lease], ALICE, [card], Limits())
+
+
+def test_the_lease_keeps_the_terms_of_what_came_along() -> None:
+    card = allow(exactly("01:00.0"), name="card", memlock=8, scrub="try", **SHARED)
+    sound = allow(name="sound", memlock=4, scrub="require")
+    terms = lease_of(policy(card, sound), two_groups()).terms
+    assert (terms.memlock, terms.scrub) == (4, "require")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from isod.model.critical import CriticalFacts, CriticalUse
-from tests.unit.core.build import at
+from tests.unit.core.build import at, bridge, device, host
 
 from .asking import ALICE, BOB, ask, rule, says, trial
 
@@ -47,3 +47,56 @@ def test_a_bridge_in_the_group_needs_no_allow() -> None:
 def test_the_guard_looks_at_siblings_too() -> None:
     facts = CriticalFacts({at("01:00.1"): (CriticalUse("swap", "holds swap"),)})
     assert says(trial(FIRST, facts=facts), ALICE, "01:00.0") == "refused: host_critical"
+
+
+@pytest.mark.parametrize("hand_over", ["group", "nodes"])
+def test_what_the_client_reaches_is_under_the_terms_of_its_own_rule(hand_over: str) -> None:
+    parked = trial(FIRST, rule("second", what=SECOND, terms='hand_over = ["iommufd"]'))
+    verdict = ask(parked, ALICE, "01:00.0", hand_over=hand_over)
+    assert verdict.reason == "terms"
+    assert f"{hand_over} would reach 01:00.1, which rule second does not allow" in verdict.message
+    assert says(parked, ALICE, "01:00.0", hand_over="iommufd") == "allowed by first"
+
+
+def test_a_client_without_a_wish_gets_a_hand_over_that_the_siblings_rule_allows() -> None:
+    wide = rule(
+        "first", what='[{ address = "01:00.0" }]', terms='hand_over = ["group", "nodes", "iommufd"]'
+    )
+    for theirs, got in (("nodes", "nodes"), ("iommufd", "iommufd")):
+        second = rule("second", what=SECOND, terms=f'hand_over = ["{theirs}"]')
+        assert ask(trial(wide, second), ALICE, "01:00.0").hand_over == got
+
+
+def test_where_no_hand_over_is_left_their_terms_conflict() -> None:
+    first = rule("first", what='[{ address = "01:00.0" }]', terms='hand_over = ["group"]')
+    second = rule("second", what=SECOND, terms='hand_over = ["nodes"]')
+    assert says(trial(first, second), ALICE, "01:00.0") == "refused: terms_conflict"
+
+
+def test_a_siblings_memlock_holds_where_it_is_reached() -> None:
+    first = rule("first", what='[{ address = "01:00.0" }]', terms='memlock = "2MiB"')
+    second = rule("second", what=SECOND, terms='memlock = "1MiB"')
+    assert says(trial(first, second), ALICE, "01:00.0", memlock=2 << 20) == "allowed by first"
+    verdict = ask(trial(first, second), ALICE, "01:00.0", memlock=2 << 20, hand_over="group")
+    assert verdict.reason == "terms"
+    assert "the rule second allows" in verdict.message
+
+
+def test_nobody_asked_for_a_sibling_so_it_does_not_count() -> None:
+    second = rule("second", what=SECOND, terms="quota = { devices = 0 }")
+    assert says(trial(FIRST, second), ALICE, "01:00.0", hand_over="nodes") == "allowed by first"
+
+
+def test_a_sibling_that_is_granted_as_a_whole_set_is_not_reached_with_less() -> None:
+    port = bridge("00:01.0", 9, below="01")
+    second = rule("second", what=SECOND, terms='reset = "whole-set"')
+    inside = host(port, device("01:00.0", 1), device("01:00.1", 1))
+    wider = host(port, device("01:00.0", 1), device("01:00.1", 1), device("01:00.2", 2))
+    for on, said in ((inside, "allowed by first"), (wider, "refused: terms")):
+        rules = trial(FIRST, second, on=on)
+        assert says(rules, ALICE, "01:00.0", hand_over="group") == said
+        assert says(rules, ALICE, "01:00.0") == "allowed by first"
+    verdict = ask(
+        trial(FIRST, second, on=inside), ALICE, "01:00.0", hand_over="group", reset="if-owned"
+    )
+    assert "rule second grants whole reset sets only" in verdict.message

@@ -50,3 +50,49 @@ def test_with_if_owned_nothing_comes_along() -> None:
 def test_a_client_may_wish_for_the_whole_set_itself() -> None:
     rules = trial(rule("card", what=CARD, terms=f"may_take = {SOUND}"))
     assert len(ask(rules, ALICE, "05:00.0", reset="whole-set").along) == 1
+
+
+def test_what_an_allow_lets_in_is_under_the_terms_of_that_rule() -> None:
+    rules = trial(
+        rule("card", what=CARD, terms=f'{WHOLE}hand_over = ["iommufd", "group"]'),
+        rule("sound", what=SOUND, terms='hand_over = ["group", "nodes"]\nanchor = ["cgroup"]'),
+    )
+    assert says(rules, ALICE, "05:00.0") == "refused: terms_conflict"
+    rules = trial(
+        rule("card", what=CARD, terms=f'{WHOLE}hand_over = ["iommufd", "group"]'),
+        rule("sound", what=SOUND, terms='hand_over = ["group", "nodes"]\nmemlock = "1MiB"'),
+    )
+    assert ask(rules, ALICE, "05:00.0").hand_over == "group"
+    assert says(rules, ALICE, "05:00.0", hand_over="iommufd") == "refused: terms"
+
+
+def test_of_the_memlocks_of_what_comes_along_the_smallest_holds() -> None:
+    rules = trial(
+        rule("card", what=CARD, terms=f'{WHOLE}memlock = "2MiB"'),
+        rule("sound", what=SOUND, terms='memlock = "1MiB"'),
+    )
+    verdict = ask(rules, ALICE, "05:00.0", memlock=2 << 20)
+    assert verdict.reason == "terms"
+    assert "the rule sound allows" in verdict.message
+    assert says(rules, ALICE, "05:00.0", memlock=1 << 20) == "allowed by card"
+
+
+def test_what_may_be_taken_is_under_the_terms_of_the_rule_that_takes_it() -> None:
+    terms = f'{WHOLE}may_take = {SOUND}\nmemlock = "2MiB"\nhand_over = ["nodes"]'
+    rules = trial(rule("card", what=CARD, terms=terms))
+    assert ask(rules, ALICE, "05:00.0", memlock=2 << 20).hand_over == "nodes"
+
+
+def test_what_an_allow_lets_in_counts_in_the_quota_of_that_rule() -> None:
+    none = rule("sound", what=SOUND, terms="quota = { devices = 0 }")
+    assert says(trial(rule("card", what=CARD, terms=WHOLE), none), ALICE, "05:00.0") == (
+        "refused: quota"
+    )
+    both = '[{ vendor = "10de" }]'
+    one = rule("nvidia", what=both, terms=f"{WHOLE}quota = {{ devices = 1 }}")
+    assert says(trial(one), ALICE, "05:00.0") == "refused: quota"
+
+
+def test_what_may_be_taken_does_not_count() -> None:
+    terms = f"{WHOLE}may_take = {SOUND}\nquota = {{ devices = 1, total = 1 }}"
+    assert says(trial(rule("card", what=CARD, terms=terms)), ALICE, "05:00.0") == "allowed by card"
