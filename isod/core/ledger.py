@@ -65,6 +65,7 @@ from isod.model.quarantine import QuarantineEntry
 from isod.model.reason import Reason, Refusal
 
 from . import host_change, kept, leaving, memlock, revocation, scrub
+from .distrust import after_return
 from .host_change import merged
 from .host_facts import TABLE as HOST_FACTS
 from .host_facts import HostFacts
@@ -327,9 +328,8 @@ class Ledger(HostFacts):
         return self._give_back(lease)
 
     def _returned(self, lease: Lease, event: Returned) -> Effects:
-        effects: list[Effect] = []
+        effects: list[Effect] = [*self._quarantine(after_return(lease, event.problems))]
         for address, problem in event.problems:
-            effects += self._quarantine(scrub.unclean(lease, address, problem))
             effects.append(Announce("device.stranded", lease, f"{address}: {problem.message}"))
         refusal = self._refusals.pop(lease.id, None)
         returned = devices_to_return(lease, self._begun.pop(lease.id, len(lease.plan)))

@@ -252,7 +252,8 @@ def steps_to_drain(lease: Lease, begun: int, limit: tuple[int, int] | None) -> t
         steps.append(Limit(lease.owner.pid, lease.owner.started, *limit, raise_only=False))
     for step in reversed(lease.plan[:begun]):
         if isinstance(step, GrantNodes):
-            steps.append(RevokeNodes(step.groups, step.uid))
+            # One by one, so that a node whose rights stay is known by itself.
+            steps += [RevokeNodes((group,), step.uid) for group in step.groups]
     return tuple(steps)
 
 

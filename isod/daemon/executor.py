@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import trio
 
+from isod.core.distrust import open_to_its_owner
 from isod.core.domain import children_in_use
 from isod.core.guard import check_unbind
 from isod.kernel.port import Kernel
@@ -38,6 +39,7 @@ from isod.model.event import (
     PeerEnded,
     Prepared,
     PrepareFailed,
+    Quarantined,
 )
 from isod.model.lease import Lease, LeaseDevice, State
 from isod.model.reason import Reason, Refusal, RefusedError
@@ -46,6 +48,7 @@ from isod.model.step import (
     GroupName,
     Limit,
     OpenFile,
+    RevokeNodes,
     Step,
     Unbind,
     Use,
@@ -199,6 +202,9 @@ class Executor:
         for step in (step for step in effect.steps if not isinstance(step, Limit)):
             run = await self._run((step,))
             self._report(lease, run)
+            if isinstance(step, RevokeNodes) and run.refusal is not None:
+                for entry in open_to_its_owner(lease, step, run.refusal):
+                    self._world.apply(Quarantined(entry))
         if effect.devices:
             groups = tuple(
                 group

@@ -96,19 +96,6 @@ def test_every_step_that_fails_is_rolled_back(stage: Stage, step: str, hand_over
     assert refusal.data["errno"] == errno.EIO
 
 
-def test_what_does_not_come_back_is_said(stage: Stage) -> None:
-    pair, sibling = stage.machine.device("pair"), stage.machine.device("sibling")
-    faults.fail(stage.machine.root, "open_iommufd", None, errno.EIO, times=1)
-    faults.fail(stage.machine.root, "restore", sibling, errno.EIO, times=1)
-    with pytest.raises(Refused) as caught:
-        stage.control.acquire([pair], hand_over="iommufd").close()
-    assert list(caught.value.data["not_undone"]) == [f"pci:{sibling}"]  # type: ignore[call-overload]
-    assert caught.value.data["undone"] == [f"pci:{pair}"]
-    stage.daemon.wait_for("device.stranded", sibling)
-    outside.write(stage.machine.root, sibling, "driver_override", "")
-    outside.probe_drivers(stage.machine.root, sibling)
-
-
 @pytest.mark.parametrize("hand_over", ["iommufd", "group", "nodes"])
 def test_held_by_another_root_program(stage: Stage, hand_over: Any) -> None:
     root, single = stage.machine.root, stage.machine.device("single")
