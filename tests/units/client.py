@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .init import Init
+from .init import READY_SECONDS, Init
 
 NOBODY = 65534
 
@@ -56,6 +56,10 @@ class Client:
     def do(self, do: str, **arguments: object) -> Any:
         self.begin(do, **arguments)
         return self.answer()
+
+    def wait(self) -> None:
+        """Wait until somebody else has ended it."""
+        self._process.wait(READY_SECONDS)
 
     def kill(self) -> None:
         """SIGKILL it. ``nsenter`` waits for its child, so the child goes first."""

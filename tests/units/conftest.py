@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.lab.hardware import Hardware
 
+from .administrator import Administrator
 from .client import NOBODY
 from .init import Init, started
 
@@ -40,3 +41,18 @@ def init() -> Iterator[Init]:
 @pytest.fixture
 def nvme(hardware: Hardware) -> str:
     return hardware.nvme
+
+
+@pytest.fixture(scope="package")
+def administrator(init: Init) -> Iterator[Administrator]:
+    root = Administrator(init)
+    yield root
+    root.close()
+
+
+@pytest.fixture
+def rules(administrator: Administrator) -> Iterator[Callable[[str], None]]:
+    """Has isod use another policy until the test is over."""
+    yield administrator.use_policy
+    administrator.connect()
+    administrator.use_policy(RULES)

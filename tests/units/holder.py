@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,15 @@ class Holder:
         self.client: Client | None = None
         self.leases: dict[str, Lease] = {}
         self.kept: list[int] = []
+        self.opened: dict[str, int] = {}
         self.events: Events | None = None
 
-    def connect(self, timeout: float = PATIENCE) -> None:
-        self.client = Client.connect(SOCKET, timeout=timeout)
+    def connect(self, socket: str = SOCKET) -> None:
+        self.client = Client.connect(socket, timeout=PATIENCE)
+
+    def call(self, method: str, **params: object) -> object:
+        assert self.client is not None
+        return self.client.call(method, params)
 
     def acquire(self, device: str, hand_over: HandOver = "iommufd", **wishes: Any) -> str:
         assert self.client is not None
@@ -43,7 +49,7 @@ class Holder:
         return lease.id
 
     def use(self, device: str, what: str) -> object:
-        return acts_on("linux", Path("/"), self.leases[device].files, {}).run(what)
+        return acts_on("linux", Path("/"), self.leases[device].files, self.opened).run(what)
 
     def close(self, device: str) -> None:
         self.leases.pop(device).close()
@@ -55,6 +61,14 @@ class Holder:
     def let_go(self) -> None:
         while self.kept:
             os.close(self.kept.pop())
+
+    def close_opened(self) -> None:
+        """Close what was opened by path."""
+        while self.opened:
+            os.close(self.opened.popitem()[1])
+
+    def ignore_sigterm(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def hold(self, device: str) -> str:
         """The pipe of a lease's hold, as links in ``/proc/PID/fd`` name it."""

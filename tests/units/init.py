@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,10 +23,12 @@ READY_SECONDS = 300.0
 
 
 class Init:
-    """Process 1 of a namespace. ``run`` runs in it: a client outside would have no pid there."""
+    """Process 1 of a namespace. ``run`` runs in it: a client outside would have no pid there.
+    ``units`` is where it has its units from."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, units: Path) -> None:
         self.pid = pid
+        self._units = units
 
     def command(self, *words: str) -> list[str]:
         return ["nsenter", "--target", str(self.pid), "--pid", "--mount", "--", *words]
@@ -55,28 +57,44 @@ class Init:
             assert time.monotonic() < deadline, f"{shown}\n{self.log()}"
             time.sleep(0.2)  # systemctl has nothing that waits for a restart
 
+    @contextmanager
+    def with_drop_in(self, path: Path) -> Iterator[None]:
+        """isod runs with a drop-in meanwhile. It is restarted for that, before and after."""
+        installed = self._units / "isod.service.d" / path.name
+        shutil.copy(path, installed)
+        try:
+            self._restart()
+            yield
+        finally:
+            installed.unlink()
+            self._restart()
+
+    def _restart(self) -> None:
+        self.run("systemctl", "daemon-reload")
+        self.run("systemctl", "restart", "isod.service")
+
     def log(self, *words: str) -> str:
         """What the journal has of isod."""
         return self.run("journalctl", "--no-pager", "--unit", "isod.service", *words, check=False)
 
 
+def write_policy(text: str) -> None:
+    POLICY.mkdir(parents=True, exist_ok=True)
+    (POLICY / "50-test.toml").write_text(text)
+
+
 @contextmanager
-def started(folder: Path, policy: str, drop_ins: Sequence[Path] = ()) -> Iterator[Init]:
+def started(folder: Path, policy: str) -> Iterator[Init]:
     """Start it with a policy; in the end everything in it is dead."""
     units = folder / "units"
-    POLICY.mkdir(parents=True, exist_ok=True)
-    (POLICY / "50-test.toml").write_text(policy)
-    for path in drop_ins:
-        target = units / "isod.service.d"
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, target)
+    write_policy(policy)
     script = Path(__file__).with_name("init.sh")
     with (folder / "init.log").open("w+") as log:
         process = subprocess.Popen(
             [str(script), str(units), sys.executable, str(REPOSITORY)], stdout=log, stderr=log
         )
         try:
-            yield Init(_first_process(process, folder / "init.log"))
+            yield Init(_first_process(process, folder / "init.log"), units)
         finally:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
