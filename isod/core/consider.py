@@ -98,7 +98,7 @@ def wants(bench: Bench, peer: Peer, request: Acquire) -> Wants:
     except RefusedError as error:
         if error.refusal.reason in _FOR_GOOD:
             return Wants(frozenset(), ready=True)
-        if request.pools and error.refusal.reason.retry:
+        if request.pools and error.refusal.may_pass:
             return Wants(_choosing(bench, peer, request).holds(request, named))
         groups = _groups_of(bench, named)
     numbers = frozenset(group.number for group in groups)
@@ -169,7 +169,7 @@ def _judge(bench: Bench, peer: Peer, request: Acquire, requested: Sequence[Devic
         bench.isolation,
         bench.sets,
     )
-    check_quota(bench.ledger.leases.values(), peer, decision.counted, policy.limits)
+    check_quota(bench.ledger.leases.values(), peer, decision.rules, policy.limits, decision.along)
     return Considered(tuple(requested), decision.groups, decision)
 
 

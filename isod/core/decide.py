@@ -56,10 +56,9 @@ class Decision:
         return self.rules[0].file
 
     @property
-    def counted(self) -> tuple[Rule, ...]:
-        """The rules in whose quotas the grant counts, with one device at each mention: of what is
-        parked, or comes by ``may_take``, nobody has asked for more than the requested devices."""
-        return (*self.rules, *(rule for rule in self.extra_rules if rule is not None))
+    def along(self) -> tuple[Rule, ...]:
+        """The rules in whose quotas the extras count, with one device at each mention."""
+        return tuple(rule for rule in self.extra_rules if rule is not None)
 
 
 def decide(
@@ -116,7 +115,7 @@ def _extras(
         raise RefusedError(Reason.terms, "the rule grants whole reset sets only", term="reset")
     if "whole-set" not in (request.reset, terms.reset):
         return (), ()
-    extras = pulled_in(sets, requested)
+    extras = pulled_in(sets, requested, by_rule=terms.reset == "whole-set")
     rules = tuple(first_match(policy, peer, extra) for extra in extras)
     for extra, rule in zip(extras, rules, strict=True):
         if rule is None and any(matches_what(what, extra, policy) for what in terms.may_take):

@@ -26,7 +26,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from isod.model.address import Address
 from isod.model.host import Device, Group, HostSnapshot
-from isod.model.lease import State
+from isod.model.lease import Lease, State
 from isod.model.peer import Peer
 from isod.model.reason import Reason, RefusedError
 
@@ -118,26 +118,31 @@ def _check_children(domains: Domains, ledger: Ledger, peer: Peer, member: Device
     children = domains.children(member.address)
     if not children:
         return
-    kind, remedy = _kind_of(domains, children[0])
+    kind, remedy, fixed_by = _kind_of(domains, children[0])
     shown = ", ".join(child.short for child in children[:_SHOWN])
     more = f" and {len(children) - _SHOWN} more" if len(children) > _SHOWN else ""
-    raise _shared(
-        domains,
-        ledger,
-        peer,
+    # They stand in the way whoever has them, and also when nobody has: waiting does not help.
+    groups = (domains.sets.snapshot.group_of(child) for child in children)
+    owners = (ledger.owner_of(group.number) for group in groups if group is not None)
+    raise RefusedError(
+        Reason.reset_domain_shared,
         f"taking {member.address.short} would remove its {kind}: {shown}{more}",
-        remedy,
-        children,
+        hint=remedy,
+        fixed_by=fixed_by,
+        retry=False,
+        devices=[str(child) for child in children],
+        holder=_shown(next((lease for lease in owners if lease is not None), None), peer),
     )
 
 
-def _kind_of(domains: Domains, child: Address) -> tuple[str, str]:
+def _kind_of(domains: Domains, child: Address) -> tuple[str, str, str]:
+    """What a device's children are, what to do about them, and who can."""
     device = domains.sets.snapshot.devices.get(child)
     if child.bus == "mdev":
-        return "mediated devices", "remove them first"
+        return "mediated devices", "remove them first", "an administrator"
     if device is not None and device.physical_function is None and device.bridges:
-        return "devices", "take the devices below it instead"
-    return "virtual functions", "set sriov_numvfs to 0 first"
+        return "devices", "ask for the devices below it instead", "you"
+    return "virtual functions", "set sriov_numvfs to 0 first", "an administrator"
 
 
 def _check_parents(domains: Domains, ledger: Ledger, peer: Peer, member: Device) -> None:
@@ -149,13 +154,14 @@ def _check_parents(domains: Domains, ledger: Ledger, peer: Peer, member: Device)
         lease = None if parent.group is None else ledger.owner_of(parent.group)
         if lease is not None:
             verb = "leased" if lease.state is State.leased else lease.state.public
-            raise _shared(
-                domains,
-                ledger,
-                peer,
+            mine = lease.owner.uid == peer.uid
+            raise RefusedError(
+                Reason.reset_domain_shared,
                 f"{member.address.short} goes away with {address.short}, which is {verb}",
-                None,
-                (address,),
+                hint="end that lease first" if mine else "try again when that lease has ended",
+                fixed_by="you" if mine else None,
+                devices=[str(address)],
+                holder=_shown(lease, peer),
             )
         if parent.on_vfio and member.is_virtual_function:
             raise RefusedError(
@@ -167,22 +173,7 @@ def _check_parents(domains: Domains, ledger: Ledger, peer: Peer, member: Device)
             )
 
 
-def _shared(
-    domains: Domains,
-    ledger: Ledger,
-    peer: Peer,
-    message: str,
-    hint: str | None,
-    relatives: Sequence[Address],
-) -> RefusedError:
-    """Names the first lease among the relatives, as far as the asker may know it."""
-    groups = (domains.sets.snapshot.group_of(address) for address in relatives)
-    owners = (ledger.owner_of(group.number) for group in groups if group is not None)
-    shown = holder(next((lease for lease in owners if lease is not None), None), peer)
-    return RefusedError(
-        Reason.reset_domain_shared,
-        message,
-        hint=hint,
-        devices=[str(address) for address in relatives],
-        holder=shown.model_dump(exclude_none=True) if shown else None,
-    )
+def _shown(lease: Lease | None, peer: Peer) -> dict[str, object] | None:
+    """Who has a relative, as far as the asker may know it."""
+    shown = holder(lease, peer)
+    return None if shown is None else shown.model_dump(exclude_none=True)

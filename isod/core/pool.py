@@ -218,6 +218,8 @@ class Choosing:
             obstacle.reason,
             f"pool {name} has {len(possible.members)} of {count} for you: {obstacle.message}",
             hint=obstacle.hint,
+            fixed_by=obstacle.fixed_by,
+            retry=obstacle.retry,
             **{**obstacle.details, "pool": name},
         )
 

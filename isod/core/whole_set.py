@@ -11,10 +11,13 @@ from isod.model.reason import Reason, RefusedError
 from .reset_set import ResetSets
 
 
-def pulled_in(sets: ResetSets, requested: Sequence[Device]) -> tuple[Device, ...]:
+def pulled_in(sets: ResetSets, requested: Sequence[Device], *, by_rule: bool) -> tuple[Device, ...]:
     """The endpoints that come along, in the order of their addresses; none where no hot reset
-    exists. Raises RefusedError for a set that nobody can own whole: with a bridge in it, a virtual
-    function, or a device without a group."""
+    exists. ``by_rule``: the rule wants the whole set, whatever the client wishes. Raises
+    RefusedError for a set that nobody can own whole: with a bridge in it, a virtual function, or a
+    device without a group."""
+    fixed_by = "an administrator" if by_rule else "you"
+    hint = 'say reset = "if-owned" in the rule' if by_rule else "ask for if-owned"
     wanted = {device.address for device in requested}
     found: dict[Address, Device] = {}
     for device in requested:
@@ -26,7 +29,9 @@ def pulled_in(sets: ResetSets, requested: Sequence[Device]) -> tuple[Device, ...
                 raise RefusedError(
                     Reason.reset_domain_shared,
                     f"a hot reset of {device.address.short} hits {address.short}, {obstacle}",
-                    hint="the rule asks for the whole set; if-owned would grant it without",
+                    hint=f"{hint}, which grants the device without its whole reset set",
+                    fixed_by=fixed_by,
+                    retry=False,
                     devices=[str(address)],
                 )
             if address not in wanted:

@@ -112,20 +112,35 @@ class Refusal:
 
     ``message`` is one sentence. ``details`` holds what the reply's ``data`` carries besides the
     reason: ``devices``, ``holder``, ``errno``, ``step``, ``undone``, ``rule``, ``term``,
-    ``uses``.
+    ``uses``. ``hint``, ``fixed_by`` and ``retry`` are the reason's own unless the refusal knows
+    better.
     """
 
     reason: Reason
     message: str
     details: Mapping[str, object]
     hint: str | None = None
+    fixed_by: str | None = None
+    retry: bool | None = None
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether trying again later can help."""
+        return self.reason.retry if self.retry is None else self.retry
 
 
 class RefusedError(Exception):
     """Raised on the way to a decision; carries the Refusal that the client is sent."""
 
     def __init__(
-        self, reason: Reason, message: str, *, hint: str | None = None, **details: object
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        hint: str | None = None,
+        fixed_by: str | None = None,
+        retry: bool | None = None,
+        **details: object,
     ) -> None:
         super().__init__(message)
-        self.refusal = Refusal(reason, message, details, hint)
+        self.refusal = Refusal(reason, message, details, hint, fixed_by, retry)

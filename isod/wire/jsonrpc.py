@@ -176,8 +176,8 @@ def refusal_object(refused: Refusal) -> dict[str, object]:
     data = {
         "reason": reason.name,
         "hint": refused.hint or reason.hint,
-        "retry": reason.retry,
-        "fixed_by": reason.fixed_by,
+        "retry": refused.may_pass,
+        "fixed_by": refused.fixed_by or reason.fixed_by,
         **refused.details,
     }
     return {"code": reason.code, "message": refused.message, "data": data}

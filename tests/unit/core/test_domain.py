@@ -77,6 +77,7 @@ def test_what_hangs_below_an_endpoint_goes_with_it() -> None:
     assert at("10000:e1:00.0") in Domains(ResetSets(snapshot)).of([at("00:0e.0")])
     assert at("02:00.0") not in Domains(ResetSets(snapshot)).of([at("00:0e.0")])
     refusal = refused(snapshot, "00:0e.0")
+    assert (refusal.fixed_by, refusal.may_pass) == ("you", False)
     assert refusal.message == "taking 00:0e.0 would remove its devices: pci:10000:e1:00.0" or (
         refusal.message.endswith("10000:e1:00.0")
     )
@@ -100,6 +101,7 @@ class TestPhysicalFunction:
             "taking 01:00.0 would remove its virtual functions: 01:10.0, 02:10.0"
         )
         assert refusal.hint == "set sriov_numvfs to 0 first"
+        assert (refusal.fixed_by, refusal.may_pass) == ("an administrator", False)
 
     def test_the_owner_of_a_virtual_one_is_told_as_holder(self) -> None:
         refusal = refused(card("igb"), "01:00.0", leased(card("igb"), "02:10.0"))
@@ -149,6 +151,17 @@ class TestVirtualFunction:
         refusal = refused(card("vfio-pci"), "01:10.0", ledger)
         assert refusal.reason is Reason.reset_domain_shared
         assert refusal.message == "01:10.0 goes away with 01:00.0, which is preparing"
+        assert (refusal.hint, refusal.fixed_by) == ("end that lease first", "you")
+
+    def test_whose_physical_one_is_anothers_has_to_wait_for_it(self) -> None:
+        ledger = leased(card("igb", numvfs=0), "01:00.0")
+        groups = Isolation(card("igb")).groups_of([at("01:10.0")])
+        with pytest.raises(RefusedError) as caught:
+            check_domain(Domains(ResetSets(card("vfio-pci"))), ledger, BOB, groups)
+        refusal = caught.value.refusal
+        assert refusal.hint == "try again when that lease has ended"
+        assert refusal.fixed_by is None
+        assert refusal.may_pass
 
     def test_the_physical_one_is_on_vfio_and_nobodys(self) -> None:
         refusal = refused(card("vfio-pci"), "01:10.0")

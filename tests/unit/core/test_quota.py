@@ -6,7 +6,7 @@ import pytest
 
 from isod.core.quota import check_holds, check_quota
 from isod.model.lease import Lease, LeaseDevice, Owner, State
-from isod.model.policy import Limits
+from isod.model.policy import Limits, Rule
 from isod.model.reason import Reason, RefusedError
 from isod.model.request import LEASE_HOLDS
 from isod.model.terms import Quota, Terms
@@ -39,13 +39,67 @@ def test_a_user_has_a_share() -> None:
     assert "asked for 3 more" in refused(asked=3)
 
 
-def test_who_has_nothing_has_nothing_to_release() -> None:
+def remedy(*leases: Lease, rule: Rule, asked: int = 1, along: int = 0) -> tuple[str, str, bool]:
+    """How the refusal says that it can be fixed, and who can; and whether trying again helps."""
     with pytest.raises(RefusedError) as caught:
-        check_quota([], ALICE, [TWO] * 3, Limits())
-    assert caught.value.refusal.hint == "ask for fewer devices"
+        check_quota(leases, ALICE, [rule] * asked, Limits(), [rule] * along)
+    found = caught.value.refusal
+    assert found.reason is Reason.quota
+    fixed_by = found.fixed_by or found.reason.fixed_by
+    return found.hint or found.reason.hint, fixed_by, found.may_pass
+
+
+def test_who_has_nothing_has_nothing_to_release() -> None:
+    assert remedy(rule=TWO, asked=3) == ("ask for fewer devices", "you", False)
     single = allow(name="one", quota=Quota(devices=1))
     with pytest.raises(RefusedError, match="allows 1 device: you have 0, asked for 2 more"):
         check_quota([], ALICE, [single] * 2, Limits())
+
+
+def test_who_has_something_may_release_it() -> None:
+    release = ("release something first", "you", True)
+    assert remedy(lease(ALICE.uid, 2), rule=TWO) == release
+    total = allow(name="two", quota=Quota(total=3))
+    assert remedy(lease(ALICE.uid, 1), lease(BOB.uid, 2), rule=total) == release
+    assert remedy(lease(ALICE.uid, 1), rule=TWO, asked=3)[0] == "ask for fewer devices"
+
+
+def test_what_others_have_others_must_release() -> None:
+    later = "try again when others have released something"
+    others = (later, "the other owners", True)
+    assert remedy(lease(BOB.uid, 3), rule=TWO) == others
+    assert remedy(lease(BOB.uid, 3), lease(ALICE.uid, 1), rule=TWO) == others
+    fewer = remedy(lease(BOB.uid, 2), rule=TWO, asked=2)
+    assert fewer == (f"ask for fewer devices, or {later}", "you", True)
+
+
+def test_a_quota_of_nothing_only_an_administrator_can_raise() -> None:
+    for quota in (Quota(devices=0), Quota(total=0)):
+        none = allow(name="two", quota=quota)
+        raised = ("raise the quota of the rule", "an administrator", False)
+        assert remedy(rule=none) == remedy(lease(BOB.uid, 1), rule=none) == raised
+
+
+def test_what_comes_along_counts_and_is_told_apart() -> None:
+    single = allow(name="one", quota=Quota(devices=1))
+    how, who, again = remedy(rule=single, along=1)
+    assert (how, who, again) == (
+        "raise the quota of the rule, or ask for fewer devices",
+        "an administrator",
+        False,
+    )
+    with pytest.raises(RefusedError, match="asked for 2 more with what comes along"):
+        check_quota([], ALICE, [single], Limits(), [single])
+    with pytest.raises(RefusedError, match="rule two allows 2 devices: you have 2"):
+        check_quota([lease(ALICE.uid, 2)], ALICE, [single], Limits(), [TWO])
+
+
+def test_the_leases_of_the_machine_are_everybodys_to_end() -> None:
+    limits = Limits(leases=1)
+    for owner, fixed_by in ((BOB.uid, "the other owners"), (ALICE.uid, "you")):
+        with pytest.raises(RefusedError) as caught:
+            check_quota([lease(owner, 0)], ALICE, [TWO], limits)
+        assert caught.value.refusal.fixed_by == fixed_by
 
 
 def test_draining_leases_count() -> None:

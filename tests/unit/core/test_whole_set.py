@@ -94,6 +94,24 @@ def test_a_set_that_nobody_can_own_is_refused(second: dict[str, Any]) -> None:
     assert refused(WHOLE, two_groups(**second), "01:00.0") is Reason.reset_domain_shared
 
 
+@pytest.mark.parametrize(
+    ("terms", "wish", "hint", "fixed_by"),
+    [
+        ({"reset": "whole-set"}, {}, 'say reset = "if-owned" in the rule', "an administrator"),
+        ({}, {"reset": "whole-set"}, "ask for if-owned", "you"),
+    ],
+)
+def test_who_wants_the_whole_set_can_do_without_and_waiting_does_not_help(
+    terms: dict[str, Any], wish: dict[str, Any], hint: str, fixed_by: str
+) -> None:
+    shared = two_groups(physical_function=at("01:00.0"))
+    with pytest.raises(RefusedError) as caught:
+        judge(policy(allow(**terms)), shared, "01:00.0", **wish)
+    found = caught.value.refusal
+    assert found.hint == f"{hint}, which grants the device without its whole reset set"
+    assert (found.fixed_by, found.may_pass) == (fixed_by, False)
+
+
 def test_what_comes_along_is_bound_and_handed_out_and_not_parked() -> None:
     snapshot = two_groups()
     found = judge(WHOLE, snapshot, "01:00.0")
