@@ -29,6 +29,9 @@ from .reset_set import ResetSets
 from .view import hand_overs, holder
 
 _NOBODY = Owner(uid=0, pid=0, started=0)
+UNKNOWN_HINT = (
+    "set what is known to be sick (isoctl quarantine set), then: isoctl quarantine clear --unknown"
+)
 _NOT_LOOKED = CriticalFacts(unread="not looked up yet")
 
 # What no end of a lease cures. On which driver a device is may be another then.
@@ -252,11 +255,15 @@ def check_free(ledger: Ledger, peer: Peer, groups: Sequence[Group]) -> None:
 def check_trusted(ledger: Ledger, group: Group) -> None:
     """Raises RefusedError for a group with a member in quarantine."""
     for address in group.members:
-        entry = ledger.quarantined.get(address)
-        if entry is not None:
-            raise RefusedError(
-                Reason.quarantined,
-                f"{address.short} is quarantined: {entry.why}",
-                hint=f"look at the reason, then: isoctl quarantine clear {address.short}",
-                devices=[str(address)],
-            )
+        why = ledger.distrusts(address)
+        if why is None:
+            continue
+        on_record = address in ledger.quarantined
+        raise RefusedError(
+            Reason.quarantined,
+            f"{address.short} is quarantined: {why}",
+            hint=f"look at the reason, then: isoctl quarantine clear {address.short}"
+            if on_record
+            else UNKNOWN_HINT,
+            devices=[str(address)],
+        )

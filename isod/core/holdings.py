@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from isod.model.address import Address
-from isod.model.effect import Effect, Quarantine
+from isod.model.effect import Effect, Quarantine, Unquarantine
 from isod.model.lease import Lease
 from isod.model.quarantine import QuarantineEntry
 
@@ -18,12 +18,15 @@ Effects = tuple[Effect, ...]
 class Holdings:
     """All leases by id, and by what they hold."""
 
-    def __init__(self, quarantined: Iterable[QuarantineEntry] = ()) -> None:
+    def __init__(
+        self, quarantined: Iterable[QuarantineEntry] = (), unknown: str | None = None
+    ) -> None:
         self._leases: dict[str, Lease] = {}
         self._groups: dict[int, str] = {}
         self._keys: dict[tuple[int, str], str] = {}
         self._blocked: dict[str, bool] = {}
         self._quarantined = {entry.address: entry for entry in quarantined}
+        self._unknown = unknown
         self._operations = Operations()
         self._now = 0.0
 
@@ -33,7 +36,18 @@ class Holdings:
 
     @property
     def quarantined(self) -> Mapping[Address, QuarantineEntry]:
+        """Those on record."""
         return self._quarantined
+
+    @property
+    def unknown(self) -> str | None:
+        """Why it is not known which devices are in quarantine, if it is not: then all are."""
+        return self._unknown
+
+    def distrusts(self, address: Address) -> str | None:
+        """Why a device is in quarantine, if it is."""
+        entry = self._quarantined.get(address)
+        return self._unknown if entry is None else entry.why
 
     def owner_of(self, group: int) -> Lease | None:
         """The lease that has an IOMMU group, in whatever state."""
@@ -61,3 +75,10 @@ class Holdings:
     def _quarantine(self, entries: Sequence[QuarantineEntry]) -> Effects:
         self._quarantined.update((entry.address, entry) for entry in entries)
         return (Quarantine(tuple(entries)),) if entries else ()
+
+    def _clear(self, address: Address | None) -> Effects:
+        if address is None:
+            self._unknown = None
+        else:
+            self._quarantined.pop(address, None)
+        return (Unquarantine(address),)

@@ -35,7 +35,6 @@ from isod.model.effect import (
     RunFences,
     StartTimer,
     StopTimer,
-    Unquarantine,
 )
 from isod.model.event import (
     Cleared,
@@ -82,8 +81,10 @@ class WrongStateError(Exception):
 class Ledger(HostFacts):
     """All leases and quarantines. Deterministic: time, ids and I/O are the caller's."""
 
-    def __init__(self, quarantined: Iterable[QuarantineEntry] = ()) -> None:
-        super().__init__(quarantined)
+    def __init__(
+        self, quarantined: Iterable[QuarantineEntry] = (), unknown: str | None = None
+    ) -> None:
+        super().__init__(quarantined, unknown)
         self._refusals: dict[str, Refusal] = {}
         self._begun: dict[str, int] = {}
         self.shelf = kept.Shelf(self._operations, self._groups.__contains__)
@@ -102,8 +103,7 @@ class Ledger(HostFacts):
             case Quarantined():
                 return self._quarantine([event.entry])
             case Cleared():
-                self._quarantined.pop(event.address, None)
-                return (Unquarantine(event.address),)
+                return self._clear(event.address)
             case Conflict():
                 return self._conflict(event)
             case _:
@@ -127,7 +127,7 @@ class Ledger(HostFacts):
     def _begin(self, lease: Lease) -> Effects:
         if any(group.number in self._groups for group in lease.groups):
             raise WrongStateError("a group has an owner already")
-        if any(device.address in self._quarantined for device in lease.devices):
+        if any(self.distrusts(device.address) is not None for device in lease.devices):
             raise WrongStateError("a device is quarantined")
         lease = self._put(replace(lease, former_limit=memlock.before(lease, self._leases.values())))
         return (Remember(lease), *self._operations.begin(Prepare(lease, lease.plan)))

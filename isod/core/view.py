@@ -87,7 +87,6 @@ def device_info(
 ) -> DeviceInfo:
     """``held``: free devices that are seen open outside isod."""
     lease = None if device.group is None else ledger.owner_of(device.group)
-    entry = ledger.quarantined.get(device.address)
     return DeviceInfo(
         address=device.address,
         generation=device.generation,
@@ -108,7 +107,7 @@ def device_info(
         cdev=device.cdev,
         state=device_state(device, sets.snapshot, ledger),
         holder=holder(lease, peer),
-        quarantine=None if entry is None else entry.why,
+        quarantine=ledger.distrusts(device.address),
         waiting=None if lease is None or lease.state is not State.scrubbing else lease.waiting,
         needed=tuple(dict.fromkeys(use.kind for use in needs.uses.get(device.address, ()))),
         ahead=device.on_vfio and device.address in ledger.shelf.rows,
@@ -131,7 +130,7 @@ def device_state(device: Device, snapshot: HostSnapshot, ledger: Ledger) -> str:
     if lease is not None:
         return _state_within(device, lease)
     group = snapshot.group_of(device.address)
-    if device.address in ledger.quarantined or _quarantined(group, ledger):
+    if ledger.distrusts(device.address) is not None or _quarantined(group, ledger):
         return "quarantined"
     if device.group is None:
         return "no IOMMU"
@@ -140,7 +139,7 @@ def device_state(device: Device, snapshot: HostSnapshot, ledger: Ledger) -> str:
 
 def _quarantined(group: Group | None, ledger: Ledger) -> tuple[Address, ...]:
     members = () if group is None else group.members
-    return tuple(address for address in members if address in ledger.quarantined)
+    return tuple(address for address in members if ledger.distrusts(address) is not None)
 
 
 def _state_within(device: Device, lease: Lease) -> str:
@@ -204,7 +203,8 @@ def quarantines(ledger: Ledger, snapshot: HostSnapshot) -> Quarantines:
                 there=entry.compared_with(snapshot.devices.get(address)),
             )
             for address, entry in found
-        )
+        ),
+        unknown=ledger.unknown,
     )
 
 

@@ -10,6 +10,7 @@ import trio
 from pydantic import BaseModel
 
 from isod.core import view
+from isod.core.consider import UNKNOWN_HINT
 from isod.model import reply, request
 from isod.model.event import Cleared, Quarantined, Revoke
 from isod.model.quarantine import QuarantineEntry
@@ -58,15 +59,24 @@ class Admin:
         self._world.apply(Quarantined(entry))
         return self.quarantines(who, request.NoParams())
 
-    def clear_quarantine(self, who: Identity, params: request.OneDevice) -> reply.Quarantines:
-        """Trust a device again, whether it is there or not."""
-        if params.address not in self._world.ledger.quarantined:
+    def clear_quarantine(self, who: Identity, params: request.ClearQuarantine) -> reply.Quarantines:
+        """Trust a device again, whether it is there or not; or all those that are not on record."""
+        ledger, address = self._world.ledger, params.address
+        if address is None and ledger.unknown is None:
             raise RefusedError(
                 Reason.not_found,
-                f"{params.address.short} is not quarantined",
+                "what is in quarantine is known",
                 hint="isoctl quarantine list shows what is",
             )
-        self._world.apply(Cleared(params.address))
+        if address is not None and address not in ledger.quarantined:
+            raise RefusedError(
+                Reason.not_found,
+                f"{address.short} is not on record as quarantined",
+                hint="isoctl quarantine list shows what is"
+                if ledger.unknown is None
+                else UNKNOWN_HINT,
+            )
+        self._world.apply(Cleared(address))
         return self.quarantines(who, request.NoParams())
 
     def quarantines(self, who: Identity, params: request.NoParams) -> reply.Quarantines:

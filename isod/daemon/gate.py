@@ -198,6 +198,7 @@ class Gate:
             needs=None
             if age is None
             else reply.NeedsRead(age=age, unread=self._needs.facts.unread),
+            quarantine=self._world.ledger.unknown,
         )
 
     def _host_devices(self, who: Identity, params: request.Page) -> Answer:

@@ -71,6 +71,8 @@ def status_text(world: World) -> str:
     leases = list(world.ledger.leases.values())
     leased = sum(lease.state is State.leased for lease in leases)
     parts = [f"{leased} leased", f"{len(leases) - leased} beginning or ending"]
-    if world.ledger.quarantined:
+    if world.ledger.unknown is not None:
+        parts.append("all quarantined")
+    elif world.ledger.quarantined:
         parts.append(f"{len(world.ledger.quarantined)} quarantined")
     return ", ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isod.core.consider import UNKNOWN_HINT
 from isod.model.event import Quarantined
 from isod.model.quarantine import QuarantineEntry
 
@@ -9,6 +10,13 @@ from .store import Store
 from .world import World
 
 _KIND = "device.quarantined"
+
+
+def take_up_quarantine(world: World, store: Store) -> None:
+    """All of what follows, once at a start."""
+    carry_groups_over(world, store)
+    record_damage(world)
+    record_exchanged(world)
 
 
 def carry_groups_over(world: World, store: Store) -> None:
@@ -28,6 +36,15 @@ def carry_groups_over(world: World, store: Store) -> None:
                 entry = QuarantineEntry.of(device, why)
                 world.apply(Quarantined(entry))
         store.carried_over(number)
+
+
+def record_damage(world: World) -> None:
+    """Tell what of the record could not be read, and whom that keeps from what."""
+    for text in world.store.quarantine.damage:
+        world.journal.record(_KIND, f"the record of quarantine: {text}")
+    if world.ledger.unknown is not None:
+        text = f"every device is in quarantine: {world.ledger.unknown}; {UNKNOWN_HINT}"
+        world.journal.record(_KIND, text)
 
 
 def record_exchanged(world: World) -> None:

@@ -33,7 +33,7 @@ from .listen import EVERYBODY, ROOT_ALONE, accept, listen, path_of
 from .needs import Needs
 from .observer import Observer
 from .peers import Peers
-from .quarantine import carry_groups_over, record_exchanged
+from .quarantine import take_up_quarantine
 from .recover import recover
 from .store import Store
 from .surveys import Surveys
@@ -152,8 +152,7 @@ async def _run(
             nursery.start_soon(watcher.run)
             nursery.start_soon(cgroups.run)
             nursery.start_soon(observer.run)
-            carry_groups_over(world, store)
-            record_exchanged(world)
+            take_up_quarantine(world, store)
             kept = store.kept.rows()
             recover(world, deliveries, peers, handed, kept[0])
             nursery.start_soon(facts.run)

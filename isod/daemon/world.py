@@ -62,7 +62,7 @@ class World:
         self.publisher = Publisher(journal, store.begin_events(int(clock() * 1_000_000)), clock)
         self._clock = clock
         self.policy = Policy()
-        self.ledger = Ledger(store.quarantine.entries())
+        self.ledger = Ledger(store.quarantine.entries(), store.quarantine.unknown)
         self.carry_out: Callable[[Effect], None] = _nobody
         self.carry_out_ahead: Callable[[BindAhead | TakeBack], None] = _nobody
         self.on_free: Callable[[], None] = lambda: None
@@ -102,7 +102,7 @@ class World:
                         self._tell(entry.address, f"is in quarantine: {entry.why}")
                 case Unquarantine(address=address):
                     self.store.quarantine.remove(address)
-                    self._tell(address, "is out of quarantine")
+                    self._tell_cleared(address)
                 case RememberKept() | ForgetKept() | BindAhead() | TakeBack() | Tell():
                     self._see_to(effect)
                 case Announce(kind=kind, lease=lease, note=note):
@@ -141,7 +141,9 @@ class World:
                     groups.update(freed)
                 case Quarantine(entries=entries):
                     groups |= self.groups_touched(entry.address for entry in entries)
-                case Unquarantine(address=address):
+                case Unquarantine(address=None):
+                    groups.update(self._groups)
+                case Unquarantine(address=Address() as address):
                     groups |= self.groups_touched([address])
         return {one.address for group in groups for one in self.snapshot.members(group)}
 
@@ -169,6 +171,13 @@ class World:
 
     def _tell(self, address: Address, what: str) -> None:
         self.journal.record("device.quarantined", f"{address} {what}", device=str(address))
+
+    def _tell_cleared(self, address: Address | None) -> None:
+        if address is not None:
+            self._tell(address, "is out of quarantine")
+            return
+        text = "devices that are not on record are out of quarantine"
+        self.journal.record("device.quarantined", text)
 
     # --- the host -------------------------------------------------------------------------------
 

@@ -122,9 +122,9 @@ class Quarantine:
 
 @dataclass(frozen=True, slots=True)
 class Unquarantine:
-    """Forget that a device was quarantined."""
+    """Forget that a device was quarantined; ``address`` None: that it is not known which were."""
 
-    address: Address
+    address: Address | None
 
 
 @dataclass(frozen=True, slots=True)

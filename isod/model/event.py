@@ -158,9 +158,10 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """An administrator trusts a device again."""
+    """An administrator trusts a device again. ``address`` None: those that are not on record, after
+    the record of quarantine was lost."""
 
-    address: Address
+    address: Address | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ _ALL = (
     ),
     Method(
         "quarantine.clear",
-        request.OneDevice,
+        request.ClearQuarantine,
         reply.Quarantines,
         "Trust a device again.",
         mutates=True,

@@ -1,4 +1,8 @@
-"""Quarantine: a device that isod does not dare to give out, until an administrator clears it."""
+"""Quarantine: a device that isod does not dare to give out, until an administrator clears it.
+
+Where the record of it was lost, nobody knows which devices these were: until an administrator says
+that it is settled, every device counts as one of them (*unknown*, with the reason).
+"""
 
 from __future__ import annotations
 

@@ -60,7 +60,8 @@ class NeedsRead(Result):
 
 class HostInfo(Result):
     """``snapshot`` and ``policy`` are numbers that grow with every change. ``needs`` is what
-    ``needed`` in the lists of devices and groups was made from."""
+    ``needed`` in the lists of devices and groups was made from. ``quarantine`` says why every
+    device is in quarantine, if it is not known which are."""
 
     kernel: str
     simulated: bool
@@ -72,6 +73,7 @@ class HostInfo(Result):
     snapshot: int
     policy: int
     needs: NeedsRead | None = None
+    quarantine: str | None = None
 
 
 class Holder(Result):
@@ -330,6 +332,8 @@ class QuarantinedDevice(Result):
 
 
 class Quarantines(Result):
-    """All devices in quarantine."""
+    """All devices in quarantine. ``unknown`` says why these may not be all: then every device is
+    given to nobody, until quarantine.clear with ``unknown``."""
 
     devices: tuple[QuarantinedDevice, ...]
+    unknown: str | None = None

@@ -202,6 +202,20 @@ class SubscriptionName(Params):
     subscription: Name
 
 
+class ClearQuarantine(Params):
+    """A device that is to be trusted again; or, with ``unknown``, all that are not on record, after
+    the record of what was in quarantine was lost."""
+
+    address: AddressText | None = None
+    unknown: bool = False
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> ClearQuarantine:
+        if (self.address is not None) == self.unknown:
+            raise ValueError("name an address, or say unknown")
+        return self
+
+
 class SetQuarantine(Params):
     """A device, and why it is not to be trusted."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -14,6 +16,7 @@ from tests.walk.borrowers import where
 from tests.walk.conftest import Raise, Start
 from tests.walk.daemon import PATIENCE
 from tests.walk.stage import Stage
+from tests.walk.test_admin import admins
 
 pytestmark = pytest.mark.slow  # starts and ends many daemons
 
@@ -22,6 +25,28 @@ def damage_row(stage: Stage, body: str) -> None:
     with sqlite3.connect(stage.folder / "state" / "ledger.sqlite") as database:
         database.execute("UPDATE lease SET body = ?", (body,))
     database.close()
+
+
+def overwrite(stage: Stage, name: str) -> None:
+    """With its log, out of which all of it could be had again."""
+    (stage.folder / "state" / name).write_bytes(b"\0" * 5000)
+    for ending in ("-wal", "-shm"):
+        (stage.folder / "state" / f"{name}{ending}").unlink(missing_ok=True)
+
+
+def listed(stage: Stage) -> str:
+    """What isoctl ls says below its table, in one line."""
+    command = [
+        sys.executable,
+        "-m",
+        "isod.cli.isoctl",
+        "--socket",
+        str(stage.socket),
+        "ls",
+        "--all",
+    ]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    return " ".join(ran.stdout.split())
 
 
 def put_back(stage: Stage, device: str) -> None:
@@ -66,9 +91,7 @@ def test_restart_state_is_trusted_no_file_that_is_damaged(raised: Raise, borrowe
     single = stage.machine.device("single")
     owner.do("acquire", devices=[single], hand_over="iommufd")
     stage.kill()
-    (stage.folder / "state" / "ledger.sqlite").write_bytes(b"\0" * 5000)
-    for ending in ("-wal", "-shm"):
-        (stage.folder / "state" / f"ledger.sqlite{ending}").unlink(missing_ok=True)
+    overwrite(stage, "ledger.sqlite")
     stage.start()
     stage.daemon.wait_for("the leases cannot be read", "ledger.sqlite.unreadable-1")
     other.do("connect", **where(stage))
@@ -91,3 +114,45 @@ def test_restart_state_is_trusted_no_fd_that_nobody_knows(raised: Raise) -> None
     for name in ("hold-L1", "device"):
         stage.daemon.wait_for(f"the service manager kept {name}")
         stage.manager.wait_for(f"FDSTOREREMOVE=1\nFDNAME={name}", PATIENCE)
+
+
+def test_restart_state_is_trusted_no_quarantine_that_is_damaged(
+    raised: Raise, borrower: Start
+) -> None:
+    """What was in it nobody knows, so every device is, until an administrator ends that."""
+    stage = raised(managed=True)
+    single, pair = stage.machine.device("single"), stage.machine.device("pair")
+    with admins(stage) as admin:
+        admin.call("quarantine.set", {"address": single, "why": "smells of smoke"})
+    owner, client = borrower(), borrower()
+    owner.connect(stage)
+    lease = owner.do("acquire", devices=[pair], hand_over="iommufd")
+    owner.do("use", what="bind")
+    stage.kill()
+    overwrite(stage, "quarantine.sqlite")
+    stage.start()
+    stage.daemon.wait_for("every device is in quarantine", "quarantine clear --unknown")
+    owner.do("use", what="attach")
+    client.do("connect", **where(stage))
+    for _ in range(2):
+        assert listed(stage).endswith("isoctl quarantine clear --unknown")
+        with pytest.raises(Refused) as refused:
+            client.do("acquire", devices=[single])
+        assert refused.value.reason is Reason.quarantined
+        stage.stop()
+        stage.start()
+        client.do("connect", **where(stage))
+    with admins(stage) as admin:
+        assert "damaged" in str(admin.call("quarantine.list"))
+        admin.call("quarantine.set", {"address": single, "why": "smells of smoke still"})
+        admin.call("quarantine.clear", {"unknown": True})
+        with pytest.raises(Refused):
+            admin.call("quarantine.clear", {"unknown": True})
+    with pytest.raises(Refused, match="smoke still"):
+        client.do("acquire", devices=[single])
+    owner.do("close")
+    stage.daemon.wait_for("lease.ended", lease["id"])
+    client.do("acquire", devices=[pair])
+    client.do("close")
+    with admins(stage) as admin:
+        admin.call("quarantine.clear", {"address": single})

@@ -103,14 +103,24 @@ def set_quarantine(link: Link, *, device: Address, why: str, as_json: bool) -> N
 
 
 @quarantine.command("clear", epilog=EXIT_CODES)
-@click.argument("device", type=device_address)
+@click.argument("device", type=device_address, required=False)
+@click.option(
+    "--unknown",
+    is_flag=True,
+    help="Trust all that are not on record, after the record was lost.",
+)
 @json_option
 @click.pass_obj
-def clear_quarantine(link: Link, *, device: Address, as_json: bool) -> None:
-    """Trust DEVICE again.
+def clear_quarantine(link: Link, *, device: Address | None, unknown: bool, as_json: bool) -> None:
+    """Trust DEVICE again. When isod has lost its record of what is in quarantine, every device is:
+    put back what is known to be sick (isoctl quarantine set), then end that with --unknown.
 
     \b
-    Example:
+    Examples:
       isoctl quarantine clear 04:01.0
+      isoctl quarantine clear --unknown
     """
-    _quarantines(link, "quarantine.clear", {"address": str(device)}, as_json=as_json)
+    if (device is None) != unknown:
+        raise click.UsageError("name a device, or say --unknown")
+    params: dict[str, object] = {"unknown": True} if device is None else {"address": str(device)}
+    _quarantines(link, "quarantine.clear", params, as_json=as_json)

@@ -10,6 +10,7 @@ from isod.cli.output import show, show_json
 from isod.cli.pci_names import machine_names
 from isod.cli.screen.device import device_screen
 from isod.cli.screen.listing import listing_rows, listing_screen, needs_words
+from isod.cli.screen.quarantine import unknown_words
 from isod.model.address import Address
 
 from .options import device_address, json_option
@@ -32,18 +33,21 @@ def list_devices(link: Link, *, everything: bool, as_json: bool) -> None:
     """
     with link.connect(as_json=as_json) as client:
         devices, groups = list(client.devices()), list(client.groups())
-        needs = client.info().needs
+        info = client.info()
+    needs, unknown = info.needs, info.quarantine
     if as_json:
         show_json(
             {
                 "groups": [group.model_dump(mode="json", by_alias=True) for group in groups],
                 "devices": [device.model_dump(mode="json", by_alias=True) for device in devices],
                 "needs": None if needs is None else needs.model_dump(mode="json"),
+                "quarantine": unknown,
             }
         )
         return
     rows = listing_rows(devices, groups, machine_names(devices), link.now(), bridges=everything)
-    note = needs_words(needs, devices)
+    notes = [None if unknown is None else unknown_words(unknown), needs_words(needs, devices)]
+    note = "\n".join(text for text in notes if text is not None) or None
     show(listing_screen(rows, hidden=len(devices) - len(rows), note=note))
 
 

@@ -16,8 +16,9 @@ _THERE = {"same": "", "another": " (another device is there now)", "none": " (no
 
 def quarantine_screen(found: Quarantines) -> RenderableType:
     """A line for each device: where, what it was, why, and whether it is there still."""
+    unknown = [] if found.unknown is None else [Text(unknown_words(found.unknown))]
     if not found.devices:
-        return Text("No device is in quarantine.")
+        return Stack(*unknown) if unknown else Text("No device is in quarantine.")
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -26,7 +27,15 @@ def quarantine_screen(found: Quarantines) -> RenderableType:
         ids = f"{one.vendor}:{one.product}" if one.vendor else "-"
         words = escape(one.why) + _THERE[one.there]
         table.add_row(Text(escape(one.address)), Text(escape(ids)), Text(words))
-    return table
+    return Stack(table, *unknown)
+
+
+def unknown_words(why: str) -> str:
+    """Why every device is in quarantine, and who can end that."""
+    return (
+        f"Every device is in quarantine: {escape(why)}. An administrator puts back what is known "
+        "to be sick (isoctl quarantine set), then: isoctl quarantine clear --unknown"
+    )
 
 
 def reloaded_screen(result: Reloaded) -> RenderableType:

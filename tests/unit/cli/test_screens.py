@@ -85,6 +85,15 @@ def test_quarantine_tells_what_is_there_now() -> None:
     assert render(quarantine_screen(Quarantines(devices=()))) == "No device is in quarantine.\n"
 
 
+def test_a_lost_record_of_quarantine_is_told_with_who_can_end_it() -> None:
+    entry = {"address": "01:00.0", "vendor": "8086", "product": "10d3", "why": "smoke"}
+    found = {"devices": [{**entry, "there": "same"}], "unknown": "the disk was torn\x1b"}
+    for given in (found, {**found, "devices": []}):
+        text = " ".join(render(quarantine_screen(Quarantines.model_validate(given))).split())
+        assert "Every device is in quarantine: the disk was torn\\x1b. An administrator" in text
+        assert text.endswith("isoctl quarantine clear --unknown")
+
+
 def test_show_warns_of_a_device_without_iommu() -> None:
     text = show("41:00.0", None)
     assert "no IOMMU group" in text

@@ -10,7 +10,7 @@ import pytest
 
 from isod.core.consider import check_free
 from isod.core.view import device_state, quarantines
-from isod.daemon.quarantine import carry_groups_over, record_exchanged
+from isod.daemon.quarantine import take_up_quarantine
 from isod.daemon.store import Store, StoreError
 from isod.daemon.world import World
 from isod.model.event import Cleared, Quarantined
@@ -44,8 +44,7 @@ def start(tmp_path: Path) -> Callable[..., World]:
         for former in running:
             former.store.close()
         running[:] = [World(Store(tmp_path / folder, tmp_path / "lasting"), Log(), snapshot)]
-        carry_groups_over(running[0], running[0].store)
-        record_exchanged(running[0])
+        take_up_quarantine(running[0], running[0].store)
         return running[0]
 
     return world
@@ -141,17 +140,111 @@ def test_a_group_that_is_not_there_is_looked_for_again(
     assert not free(start(), 1)
 
 
-def test_a_corrupt_row_is_an_error_and_not_a_guess(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.quarantine.add(ENTRY)
-    store.close()
-    with sqlite3.connect(tmp_path / "quarantine.sqlite") as database:
-        database.execute("UPDATE quarantine SET address = '../../etc'")
+def damaged(folder: Path, statement: str, *values: object) -> None:
+    with sqlite3.connect(folder / "lasting" / "quarantine.sqlite") as database:
+        database.execute(statement, values)
     database.close()
-    store = Store(tmp_path)
-    with pytest.raises(StoreError, match="corrupt"):
-        store.quarantine.entries()
-    store.close()
+
+
+def ended(world: World) -> None:
+    world.store.close()
+
+
+def test_a_row_that_lost_its_reason_keeps_its_device(
+    start: Callable[..., World], tmp_path: Path
+) -> None:
+    world = start()
+    world.apply(Quarantined(ENTRY))
+    ended(world)
+    damaged(tmp_path, "UPDATE quarantine SET why = ?, vendor = ?", b"\xff", b"")
+    for line in ("is damaged", None):
+        world = start()
+        assert not free(world, 1)
+        assert free(world, 2)
+        assert world.ledger.unknown is None
+        assert any("is damaged" in one for one in lines(world)) == (line is not None)
+    world.apply(Cleared(NIC.address))
+    assert free(start(), 1)
+
+
+@pytest.mark.parametrize("name", ["../../etc", b"\xff\xfe", None, "01:00.0"])
+def test_a_row_that_lost_its_device_keeps_all_until_that_is_cleared(
+    start: Callable[..., World], tmp_path: Path, name: object
+) -> None:
+    """Also one that is written in another way than isod writes."""
+    world = start()
+    world.apply(Quarantined(ENTRY))
+    world.apply(Quarantined(QuarantineEntry.of(device("04:01.0", 3), "dust")))
+    ended(world)
+    damaged(tmp_path, "UPDATE quarantine SET address = ? WHERE why = 'smoke'", name)
+    for _ in range(2):
+        world = start()
+        assert not free(world, 2)
+        assert "a record of a device in quarantine was damaged" in str(world.ledger.unknown)
+        assert lines(world)[-1].endswith("isoctl quarantine clear --unknown")
+    world.apply(Cleared(None))
+    world = start()
+    assert free(world, 2)
+    assert free(world, 1)
+    assert not free(world, 3), "what is on record stays"
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def torn(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:4096] + b"\xff" * 8192)
+
+
+def zeroed(path: Path) -> None:
+    path.write_bytes(b"\0" * 5000)
+
+
+def of_another_shape(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.executescript("DROP TABLE quarantine; CREATE TABLE quarantine (name TEXT);")
+    database.close()
+
+
+@pytest.mark.parametrize("damage", [empty, torn, zeroed, of_another_shape])
+def test_a_damaged_file_is_no_empty_one(
+    start: Callable[..., World], tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """It lies aside; nothing is granted until an administrator says so, over restarts, too."""
+    world = start()
+    world.apply(Quarantined(ENTRY))
+    ended(world)
+    path = tmp_path / "lasting" / "quarantine.sqlite"
+    damage(path)
+    for _ in range(2):
+        world = start(folder="run of the next boot")
+        assert not free(world, 2)
+        with pytest.raises(RefusedError) as refused:
+            check_free(world.ledger, ALICE, [world.snapshot.groups[2]])
+        assert "clear --unknown" in str(refused.value.refusal.hint)
+        assert device_state(SIBLING, world.snapshot, world.ledger) == "quarantined"
+        assert quarantines(world.ledger, world.snapshot).unknown is not None
+    assert path.with_name("quarantine.sqlite.unreadable-1").exists()
+    assert not path.with_name("quarantine.sqlite.unreadable-2").exists()
+    world.apply(Quarantined(ENTRY))
+    world.apply(Cleared(None))
+    world = start()
+    assert free(world, 2)
+    assert not free(world, 1)
+
+
+def test_killed_before_there_is_another_file_what_was_lost_is_not_forgotten(
+    start: Callable[..., World], tmp_path: Path
+) -> None:
+    world = start()
+    world.apply(Quarantined(ENTRY))
+    ended(world)
+    path = tmp_path / "lasting" / "quarantine.sqlite"
+    path.rename(path.with_name("quarantine.sqlite.unreadable-1"))
+    path.with_name("quarantine.sqlite.new").write_bytes(b"half of a f")
+    path.with_name("quarantine.sqlite-wal").write_bytes(b"of the damaged one")
+    assert not free(start(), 2)
 
 
 def test_a_folder_that_cannot_be_used_ends_the_start(tmp_path: Path) -> None:
