@@ -64,7 +64,7 @@ def load(places: Sequence[Path], number: int, names: LookUp | None = None) -> Po
     warnings: list[str] = []
     rules: list[Rule] = []
     pools: dict[str, Pool] = {}
-    quirks: list[Quirk] = []
+    quirks: list[tuple[str, Quirk]] = []
     admins: list[Who] = []
     limits: Limits | None = None
     for path in files(places):
@@ -73,7 +73,7 @@ def load(places: Sequence[Path], number: int, names: LookUp | None = None) -> Po
             continue
         look_up = _Warning(path.name, warnings, names or ask_the_machine)
         rules.extend(compile_rule(rule, path.name, look_up) for rule in table.rule)
-        quirks.extend(compile_quirk(quirk) for quirk in table.quirk)
+        quirks.extend((path.name, compile_quirk(quirk)) for quirk in table.quirk)
         for pool in table.pool:
             if pool.name in pools:
                 problems.append(f"{path.name}: pool {pool.name}: the name is taken")
@@ -95,7 +95,7 @@ def load(places: Sequence[Path], number: int, names: LookUp | None = None) -> Po
         number,
         tuple(warnings),
         MappingProxyType(pools),
-        tuple(quirks),
+        tuple(quirk for _, quirk in quirks),
         limits or Limits(),
         tuple(admins),
     )
@@ -113,6 +113,18 @@ def _names(rules: Sequence[Rule], pools: Mapping[str, Pool]) -> Iterator[str]:
                 yield f"{rule.file}: rule {rule.name}: there is no pool {what.pool}"
 
 
+def _quirk_names(quirks: Sequence[tuple[str, Quirk]], pools: Mapping[str, Pool]) -> Iterator[str]:
+    """As ``_names``, of quirks, each with the file that it stands in."""
+    seen: dict[str, str] = {}
+    for file, quirk in quirks:
+        if quirk.name in seen:
+            yield f"{file}: quirk {quirk.name}: the name is taken, by one in {seen[quirk.name]}"
+        seen[quirk.name] = file
+        for what in quirk.devices:
+            if what.pool is not None and what.pool not in pools:
+                yield f"{file}: quirk {quirk.name}: there is no pool {what.pool}"
+
+
 def ask_the_machine(kind: str, name: str) -> int | None:
     """The id of a user or group by the machine's name service; None: there is no such name."""
     try:
@@ -120,17 +132,6 @@ def ask_the_machine(kind: str, name: str) -> int | None:
     except (KeyError, ValueError):
         # ValueError: a zero byte, which no name has.
         return None
-
-
-def _quirk_names(quirks: Sequence[Quirk], pools: Mapping[str, Pool]) -> Iterator[str]:
-    seen: set[str] = set()
-    for quirk in quirks:
-        if quirk.name in seen:
-            yield f"quirk {quirk.name}: the name is taken"
-        seen.add(quirk.name)
-        for what in quirk.devices:
-            if what.pool is not None and what.pool not in pools:
-                yield f"quirk {quirk.name}: there is no pool {what.pool}"
 
 
 class _Warning:

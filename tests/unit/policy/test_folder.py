@@ -62,6 +62,16 @@ def test_names_are_unique_over_all_files(tmp_path: Path) -> None:
     assert problems(tmp_path) == ("b.toml: rule one: the name is taken, by one in a.toml",)
 
 
+def test_faults_of_quirks_name_their_file_as_well(tmp_path: Path) -> None:
+    quirk = '[[quirk]]\nname = "q"\ndevices = [{ pool = "gone" }]\n'
+    write(tmp_path, "a.toml", quirk)
+    write(tmp_path, "b.toml", quirk.replace('pool = "gone"', 'vendor = "8086"'))
+    assert problems(tmp_path) == (
+        "a.toml: quirk q: there is no pool gone",
+        "b.toml: quirk q: the name is taken, by one in a.toml",
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "place", "what"),
     [
