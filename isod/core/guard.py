@@ -179,7 +179,9 @@ def _more(others: Sequence[tuple[Address, str, tuple[CriticalUse, ...]]]) -> str
 def _hint(refused: Sequence[tuple[Address, str, tuple[CriticalUse, ...]]]) -> str:
     kinds = dict.fromkeys(use.kind for _, _, uses in refused for use in uses)
     remedies = list(dict.fromkeys(_REMEDIES[kind] for kind in kinds if kind in _REMEDIES))
-    names = " and ".join(address.short for address, _, _ in refused)
-    last = f"list {names} in critical_ok of your rule"
+    names = [address.short for address, _, _ in refused]
+    if len(names) > _SHOWN:  # all of them stand in ``devices``
+        names = [", ".join(names[:_SHOWN]), f"{len(names) - _SHOWN} more"]
+    last = f"list {' and '.join(names)} in critical_ok of your rule"
     text = ", ".join([*remedies[:_SHOWN], f"or {last}"]) if remedies else last
     return text[:1].upper() + text[1:] + "."

@@ -26,12 +26,13 @@ def refusal_screen(
     """Tell a refusal. ``data`` is the error's, as the daemon sent it: any member may lack. With a
     ``note`` beside the reason, the message stands below."""
     reason = str(data.get("reason", "refused"))
+    blocks = "; ".join(_blocking(message, data, now))
     if note:
         lines = [f"Refused: {escape(reason)}.  {note}"[:width]]
         lines += _wrap(escape(message), width, most=2, indent=_INDENT)
     else:
-        lines = _wrap(f"Refused: {escape(reason)}.  {escape(message)}", width, most=2)
-    blocks = "; ".join(_blocking(message, data, now))
+        text = f"Refused: {escape(reason)}.  {escape(message)}"
+        lines = _wrap(text, width, most=2 if blocks else 3)
     if blocks and len(lines) < 3:
         lines += _wrap(blocks, width, most=3 - len(lines), indent=_INDENT)
     lines += _wrap(_remedy(reason, data), width, most=2, indent=_INDENT)
