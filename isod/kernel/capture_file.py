@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import io
 import json
+import lzma
 import os
 import posixpath
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,9 @@ VERSION = 1
 _FILE_BYTES = 65536
 _MANIFEST_BYTES = 16 << 20
 _ENTRIES = 4_000_000
+# What tarfile lets escape of a broken archive, beside its own errors: those of decompressors, and
+# of numbers that no file has.
+_BROKEN = (tarfile.TarError, EOFError, ValueError, zlib.error, lzma.LZMAError)
 
 
 class CaptureError(Exception):
@@ -77,12 +82,14 @@ def read_capture(path: Path) -> Capture:
     try:
         with tarfile.open(path, mode="r:*") as archive:
             first = archive.next()
-            if first is None or first.name != MANIFEST or first.size > _MANIFEST_BYTES:
+            if first is None or first.name != MANIFEST or not first.isreg():
                 raise CaptureError(f"{path}: does not begin with {MANIFEST}")
+            if first.size > _MANIFEST_BYTES:
+                raise CaptureError(f"{path}: its {MANIFEST} is too large")
             stream = archive.extractfile(first)
             manifest = _manifest(b"" if stream is None else stream.read())
             return Capture(manifest, tuple(_checked(_in_tar(archive))))
-    except (tarfile.TarError, EOFError) as error:
+    except _BROKEN as error:
         raise CaptureError(f"{path}: is no tar, or a broken one") from error
 
 

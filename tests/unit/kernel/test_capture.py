@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
+import gzip
 import io
 import json
+import lzma
+import random
 import tarfile
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +244,42 @@ def test_a_device_file_in_a_tar_is_refused(tmp_path: Path) -> None:
         archive.addfile(node)
     with pytest.raises(CaptureError, match="kind"):
         read_capture(tmp_path / "bad.tar")
+
+
+def test_a_manifest_that_is_a_link_is_none(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "bad.tar", "w") as archive:
+        first = tarfile.TarInfo("capture.json")
+        first.type, first.linkname = tarfile.SYMTYPE, "elsewhere"
+        archive.addfile(first)
+    with pytest.raises(CaptureError, match="begin"):
+        read_capture(tmp_path / "bad.tar")
+
+
+def test_a_file_of_a_size_that_no_file_has(tmp_path: Path) -> None:
+    file = tmp_path / "bad.tar"
+    write_tar(file, Capture(MANIFEST, (Entry("capture.json", b"x"),)))
+    blocks = bytearray(file.read_bytes())
+    at = blocks.rindex(b"capture.json")
+    blocks[at + 124 : at + 136] = b"\x80" + (1 << 70).to_bytes(11)
+    blocks[at + 148 : at + 156] = b" " * 8
+    blocks[at + 148 : at + 156] = b"%06o\0 " % sum(blocks[at : at + 512])
+    file.write_bytes(blocks)
+    with pytest.raises(CaptureError):
+        read_capture(file)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_one_that_is_damaged(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """Wherever it is: the first bytes say that it is one."""
+    contents = [Entry(f"sys/{one}", random.Random(one).randbytes(4000)) for one in range(10)]
+    write_tar(tmp_path / "x.tar", Capture(MANIFEST, tuple(contents)))
+    whole = pack((tmp_path / "x.tar").read_bytes())
+    for at in range(12, len(whole), len(whole) // 50):
+        damaged = bytearray(whole)
+        damaged[at] ^= 0xFF
+        (tmp_path / "x.tar").write_bytes(damaged)
+        with suppress(CaptureError):
+            read_capture(tmp_path / "x.tar")
 
 
 def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
