@@ -1,4 +1,5 @@
-"""``python -m tests.fuzz [RUNS [TARGET…]]``: so many inputs for each target; exits 1 if one failed.
+"""``python -m tests.fuzz [RUNS [TARGET…]]``: so many inputs for each target; exits 1 if one failed
+or leaks.
 
 What was found is kept, and later runs begin with it, in ``~/.cache/isod-fuzz``.
 """
@@ -21,7 +22,9 @@ def main(arguments: list[str]) -> int:
         print(f"{name:<14} {runs:>10,} inputs …", flush=True)
         outcome = fuzz(name, runs, CORPORA / name)
         print(f"{'':<14} {outcome.executions:>10,} done, {outcome.megabytes} MiB at most")
-        if outcome.found:
+        if outcome.grown is not None:
+            print(f"{'':<14} {outcome.grown:>10,} KiB more than after a fifth of them")
+        if outcome.found or outcome.leaks:
             failed.append(name)
             print(outcome.output)
     print(f"found: {', '.join(failed)}" if failed else "nothing found")

@@ -14,13 +14,15 @@ import atheris
 with atheris.instrument_imports(include=["isod", "tests.fuzz.targets"]):
     from tests.fuzz.targets import PLANTED, TARGETS
 
+from tests.fuzz.growth import watched
+
 HANG_SECONDS = 5
 MEGABYTES = 1024
 
 
 def main(name: str, runs: str, folder: Path, corpus: Path) -> None:
     """Never returns: libFuzzer ends the process."""
-    target = PLANTED if name == "planted" else TARGETS[name]
+    target = {**PLANTED, **TARGETS}[name]
     for number, seed in enumerate(target.seeds(folder)):
         (corpus / f"seed-{number}").write_bytes(seed)
     arguments = [
@@ -33,7 +35,7 @@ def main(name: str, runs: str, folder: Path, corpus: Path) -> None:
         "-verbosity=0",
         str(corpus),
     ]
-    atheris.Setup(arguments, target.make(folder))
+    atheris.Setup(arguments, watched(target.make(folder), int(runs)))
     atheris.Fuzz()
 
 

@@ -10,6 +10,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from .growth import allowed, grown
+
 _TMPFS = Path("/dev/shm")
 _FOUND = re.compile(r"(crash|timeout|oom|leak)-")
 _DONE = re.compile(r"^Done (\d+) in", re.MULTILINE)
@@ -17,12 +19,20 @@ _DONE = re.compile(r"^Done (\d+) in", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a run. ``executions`` counts inputs; ``megabytes`` is the peak of memory."""
+    """What came of a run. ``executions`` counts inputs; ``megabytes`` is the peak of memory, and
+    ``grown`` by how many KiB it grew after the first fifth of them (None: it did not get there);
+    ``allowed`` is how many it may."""
 
     found: bool
     executions: int
     megabytes: int
+    grown: int | None
+    allowed: int
     output: str
+
+    @property
+    def leaks(self) -> bool:
+        return self.grown is None or self.grown > self.allowed
 
 
 def fuzz(target: str, runs: int, corpus: Path | None = None) -> Outcome:
@@ -46,5 +56,7 @@ def fuzz(target: str, runs: int, corpus: Path | None = None) -> Outcome:
         found=not before.issuperset(left) or done is None,
         executions=int(done[1]) if done else 0,
         megabytes=usage.ru_maxrss // 1024,
+        grown=grown(said),
+        allowed=allowed(runs),
         output=said[-6000:],
     )
