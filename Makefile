@@ -12,7 +12,7 @@ CLIENTS ?= 200
 export PYTHON
 BIN := .venv/bin
 
-.PHONY: help demo test test-fast kill-matrix prediction differential lint mutations fuzz soak lab lab-tools lab-setup test-setup demo-setup install clean
+.PHONY: help demo test test-fast kill-matrix prediction differential lint mutations fuzz soak flood lab lab-tools lab-setup test-setup demo-setup install clean
 
 help:
 	@echo 'make demo       isod at work on a simulated host, in under a minute'
@@ -24,6 +24,7 @@ help:
 	@echo 'make differential random sequences on a real and the simulated kernel, alone'
 	@echo 'make fuzz       everything that reads what others wrote [RUNS=$(RUNS) for each target]'
 	@echo 'make soak       clients that borrow, die, stall and flood [OPERATIONS=$(OPERATIONS) CLIENTS=$(CLIENTS)]'
+	@echo 'make flood      what floods cost a well-behaved client, as ratios, and the daemon, within its limits'
 	@echo 'make mutations  break each promise on purpose and see a test turn red'
 	@echo 'make install    isod, isoctl, units and the empty policy below $$DESTDIR/usr, as root'
 	@echo 'make clean      remove what was made in the checkout (the lab keeps its cache elsewhere)'
@@ -63,6 +64,10 @@ fuzz: test-setup
 
 soak: test-setup
 	@$(BIN)/python -m tests.soak $(OPERATIONS) $(CLIENTS)
+
+# Wants two processors for itself; no test, since it is about time.
+flood: test-setup
+	@$(BIN)/python -m tests.bench.flood
 
 lab: lab-tools
 	@$(BIN)/python -m tests.lab.shell $(KERNEL) $(TOPOLOGY)

@@ -112,6 +112,14 @@ KINDS: dict[str, Callable[[str, int], None]] = {
     "over-long": send_over_long,
 }
 
+# Who breaks rules, or takes what is given and gives nothing back: nobody may feel them.
+UNLAWFUL = ("fds", "unread", "silent", "over-long")
+
+
+def users(kind: str) -> int:
+    """As how many users one of a kind comes."""
+    return {"nobody": 0, "silent": _USERS}.get(kind, 1)
+
 
 def become(uid: int) -> None:
     os.setresgid(uid, uid, uid)
