@@ -7,7 +7,7 @@ nothing (*explicit*): then it lives until somebody ends it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import trio
@@ -40,6 +40,13 @@ class Deliveries:
         outcome = self.outcomes.pop(effect.lease.id, None)
         if outcome is not None:
             outcome.set(effect.refusal)
+
+    def turn_away(self, leases: Iterable[str], refusal: Refusal) -> None:
+        """Answer those that wait for these leases, whose operations are left to the next start."""
+        for lease in leases:
+            outcome = self.outcomes.pop(lease, None)
+            if outcome is not None:
+                outcome.set(refusal)
 
     def deliver(self, effect: Deliver) -> None:
         """Give the files to the request that waits, and a new hold if the lease is anchored in

@@ -7,6 +7,7 @@ are awaited here. No task here owns a decision: it runs steps, in order, and say
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -58,7 +59,7 @@ from .deliveries import Deliveries
 from .needs import Needs
 from .outcome import close_files
 from .peers import Peers
-from .stretch import Run, address_of, run_stretch, stretch_from
+from .stretch import Run, address_of, run_stretch, stretch_from, waits_for_helper
 from .timers import Timers
 from .under_way import UnderWay
 from .watcher import Watcher
@@ -96,7 +97,9 @@ class Executor:
         self._nursery = nursery
         self._limiter = trio.CapacityLimiter(THREADS)
         self.under_way = UnderWay()
-        self._way_back = WayBack(world, nursery, self._run, self._run_fence, self._report)
+        self._way_back = WayBack(
+            world, nursery, self.under_way, self._run_for, self._run_fence, self._report
+        )
         self._timers = Timers(world.apply, nursery)
 
     def carry_out(self, effect: Effect) -> None:
@@ -160,7 +163,7 @@ class Executor:
         steps = effect.steps
         if lease.state is State.proving:
             steps = await self._still_leaving(steps)
-        run = await self._run(steps, lease.terms.critical_ok)
+        run = await self._run(steps, lease.terms.critical_ok, lease.id)
         if run.refusal is not None:
             self._world.apply(PrepareFailed(lease.id, run.begun, run.refusal))
             return
@@ -291,7 +294,12 @@ class Executor:
         """Run steps that open nothing, for whoever has no lease; what has failed."""
         return (await self._run(steps)).refusal
 
-    async def _run(self, steps: Sequence[Step], critical_ok: Sequence[str] = ()) -> Run:
+    async def _run_for(self, lease: Lease, step: Step) -> Run:
+        return await self._run((step,), lease=lease.id)
+
+    async def _run(
+        self, steps: Sequence[Step], critical_ok: Sequence[str] = (), lease: str | None = None
+    ) -> Run:
         """Run steps until one fails; then what they opened is closed. Looks at the devices they
         touched afterwards, so that the host's picture is current when the event arrives."""
         begun = 0
@@ -312,10 +320,14 @@ class Executor:
                         return Run(begun, (), tuple(warnings), refusal)
                 stretch = stretch_from(steps, begun)
                 # One hop into a thread for all of them: a hop costs as much as a cheap step.
-                results, failure, seen, look = await trio.to_thread.run_sync(
-                    partial(run_stretch, self._kernel, stretch, self._world.begin_look),
-                    limiter=self._limiter,
-                )
+                work = partial(run_stretch, self._kernel, stretch, self._world.begin_look)
+                # A stop leaves the thread to itself, and soon the process ends. The row says what
+                # was begun, so to the next start it is as if isod had been killed here.
+                abandoned = waits_for_helper(stretch)
+                with self.under_way.helped(lease) if abandoned else nullcontext():
+                    results, failure, seen, look = await trio.to_thread.run_sync(
+                        work, limiter=self._limiter, abandon_on_cancel=abandoned
+                    )
                 begun += len(results) + (failure is not None)
                 for result in results:
                     files.extend(result.files)

@@ -13,6 +13,7 @@ import trio
 
 from isod.kernel.port import Kernel
 from isod.model.policy import Policy
+from isod.model.reason import Reason, Refusal
 from isod.policy import folder
 from isod.policy.folder import PolicyError
 
@@ -207,7 +208,8 @@ async def _until_stopped(signals: AsyncIterator[int], admin: Admin) -> None:
 
 
 async def _settle(signals: AsyncIterator[int], executor: Executor, gate: Gate) -> None:
-    """Wait until what is under way has ended, until it took too long, or until asked again."""
+    """Wait until what is under way has ended, until it took too long, or until asked again. What is
+    stuck in a driver is not waited for: who asked for it is told, and the next start goes on."""
 
     async def cut_short(scope: trio.CancelScope) -> None:
         async for number in signals:
@@ -218,5 +220,9 @@ async def _settle(signals: AsyncIterator[int], executor: Executor, gate: Gate) -
         async with trio.open_nursery() as nursery:
             nursery.start_soon(cut_short, nursery.cancel_scope)
             await executor.under_way.none_left()
+            stopping = Refusal(
+                Reason.stopping, "isod is stopping, and a driver keeps it waiting", {}
+            )
+            executor.deliveries.turn_away(executor.under_way.stuck, stopping)
             await gate.unanswered.none_left()
             nursery.cancel_scope.cancel()

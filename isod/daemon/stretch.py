@@ -9,7 +9,16 @@ from isod.kernel.port import Kernel
 from isod.model.address import Address
 from isod.model.host import Device
 from isod.model.reason import Refusal, RefusedError
-from isod.model.step import Fence, OpenFile, Step, StepResult, Unbind
+from isod.model.step import (
+    Bind,
+    Fence,
+    OpenFile,
+    Reset,
+    Restore,
+    Step,
+    StepResult,
+    Unbind,
+)
 
 from .outcome import close_files
 
@@ -31,6 +40,12 @@ def stretch_from(steps: Sequence[Step], begin: int) -> tuple[Step, ...]:
     while end < len(steps) and not isinstance(steps[end], Fence | Unbind):
         end += 1
     return tuple(steps[begin:end])
+
+
+def waits_for_helper(steps: Sequence[Step]) -> bool:
+    """Whether one of them is done in a helper process (``kernel.linux.acts``), which a driver may
+    keep from coming back."""
+    return any(isinstance(step, Unbind | Bind | Restore | Reset) for step in steps)
 
 
 def run_stretch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import trio
@@ -17,6 +17,7 @@ from isod.model.reason import Reason, Refusal
 from isod.model.step import Bind, Fence, HotReset, Reset, Restore, Step
 
 from .stretch import Run, address_of
+from .under_way import UnderWay
 from .world import World
 
 RETRY_SECONDS = 5.0
@@ -24,20 +25,22 @@ PATIENCE_SECONDS = 10.0
 
 
 class WayBack:
-    """Carries GiveBack out. ``run`` runs steps, ``fence`` a fence for as long as it takes,
+    """Carries GiveBack out. ``run`` runs a step, ``fence`` a fence for as long as it takes,
     ``report`` writes down what became of them."""
 
     def __init__(
         self,
         world: World,
         nursery: trio.Nursery,
-        run: Callable[[Sequence[Step]], Awaitable[Run]],
+        under_way: UnderWay,
+        run: Callable[[Lease, Step], Awaitable[Run]],
         fence: Callable[[Fence, str | None], Awaitable[Refusal | None]],
         report: Callable[[Lease, Run], None],
     ) -> None:
         self._world = world
         self._nursery = nursery
-        self._run_steps = run
+        self._under_way = under_way
+        self._run_step = run
         self._run_fence = fence
         self._report = report
 
@@ -88,14 +91,15 @@ class WayBack:
 
     async def _run(self, lease: Lease, step: Step) -> Run:
         if not isinstance(step, Fence):
-            return await self._run_steps((step,))
+            return await self._run_step(lease, step)
         # Nobody had it open when it was bound for the reset, so that this returns; if somebody has
         # opened it since, there is no other way than to wait.
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._complain_later, lease, step)
-            while (refusal := await self._run_fence(step, None)) is not None:
-                self._report(lease, Run(0, (), refusal=refusal))
-                await trio.sleep(RETRY_SECONDS)
+            with self._under_way.helped(lease.id):
+                while (refusal := await self._run_fence(step, None)) is not None:
+                    self._report(lease, Run(0, (), refusal=refusal))
+                    await trio.sleep(RETRY_SECONDS)
             nursery.cancel_scope.cancel()
         return Run(1, ())
 

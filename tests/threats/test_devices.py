@@ -11,12 +11,13 @@ import pytest
 
 from isod.client.errors import Refused
 from isod.kernel.helper import Helpers, Write
-from isod.kernel.simulated import outside
+from isod.kernel.simulated import faults, outside
 from isod.model.reason import Reason
 from tests.walk.borrowers import where
 from tests.walk.conftest import Raise, Start
 from tests.walk.test_restart import STOP_AND_START_SECONDS, restarted
 
+STOP_SECONDS = 3.0  # what leaves time to start, of STOP_AND_START_SECONDS
 UNIT = Path(__file__).parents[2] / "systemd/isod.service"
 
 
@@ -69,6 +70,39 @@ def test_sysfs_write_hangs(sysfs: Path) -> None:
     descriptor = os.open(sysfs / "devices/one/unbind", os.O_RDONLY)
     assert os.read(descriptor, 10) == b"x"
     os.close(descriptor)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["unbind", "bind"])
+def test_sysfs_write_hangs_in_a_driver_and_a_stop_does_not_wait_for_it(
+    raised: Raise, borrower: Start, step: str
+) -> None:
+    """A driver does not let go, or does not take: the next start goes on, others keep theirs."""
+    stage = raised(managed=True)
+    single, pair = stage.machine.device("single"), stage.machine.device("pair")
+    owner, client = borrower(), borrower()
+    owner.connect(stage)
+    lease = owner.do("acquire", devices=[pair], hand_over="iommufd")
+    owner.do("use", what="bind")
+    with stage.line() as line, faults.hang(stage.machine.root, step, single):
+        line.call("lease.acquire", 1, devices=[{"address": f"pci:{single}"}])
+        stage.daemon.until(lambda: stage.group_state(single) == "preparing", "not begun")
+        began = monotonic()
+        stage.stop()
+        stopped = monotonic() - began
+        answer = line.receive()
+        assert answer is not None
+        assert answer[0]["error"]["data"]["reason"] == "stopping"
+        stage.start()
+        assert stopped < STOP_SECONDS, "it waited for the driver"
+    owner.do("use", what="attach")
+    client.do("connect", **where(stage))
+    stage.daemon.until(lambda: stage.group_state(single) in {"free", "host"}, "not given back")
+    assert stage.group_state(pair) == "leased", f"{lease['id']} did not go on"
+    assert client.do("acquire", devices=[single])["state"] == "leased"
+    client.do("close")
+    owner.do("close")
+    stage.until_restored()
 
 
 def test_sysfs_write_hangs_and_the_service_manager_does_not_wait_for_it() -> None:
