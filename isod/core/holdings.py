@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from isod.model.address import Address
-from isod.model.effect import Effect, Quarantine, Unquarantine
+from isod.model.effect import Effect, Freed, Quarantine, Unquarantine
 from isod.model.lease import Lease
 from isod.model.quarantine import QuarantineEntry
 
@@ -71,6 +71,14 @@ class Holdings:
         if lease.key is not None and lease.ending is None:
             self._keys[lease.owner.uid, lease.key] = lease.id
         return lease
+
+    def _disown(self, before: Lease, after: Lease) -> Effects:
+        """Groups that a lease has no more, though it goes on, are nobody's."""
+        freed = tuple(name.number for name in before.groups if name not in after.groups)
+        for number in freed:
+            if self._groups.get(number) == before.id:
+                del self._groups[number]
+        return (Freed(freed),) if freed else ()
 
     def _quarantine(self, entries: Sequence[QuarantineEntry]) -> Effects:
         self._quarantined.update((entry.address, entry) for entry in entries)

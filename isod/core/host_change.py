@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from isod.model.address import Address
-from isod.model.event import PrepareFailed
+from isod.model.event import DeviceJoined, PrepareFailed
 from isod.model.lease import Lease, LeaseDevice, State
 from isod.model.reason import Reason
 from isod.model.step import Fence
@@ -57,12 +57,16 @@ def held_outside(lease: Lease, address: Address, by: str | None) -> Lease:
     return replace(lease, devices=devices)
 
 
-def joined(lease: Lease, device: LeaseDevice) -> Lease:
-    """The lease with a device that came into one of its groups, on its way to be parked."""
+def joined(lease: Lease, event: DeviceJoined) -> Lease:
+    """The lease with a device that came into its isolation group, on its way to be parked."""
+    device = event.device
+    more = () if event.group is None or event.group in lease.groups else (event.group,)
     return replace(
         lease,
         state=State.joining,
         devices=(*lease.devices, device),
+        groups=(*lease.groups, *more),
+        domain=tuple(sorted({*lease.domain, *event.domain})),
         strangers=tuple(n for n in lease.strangers if n != (device.address, device.generation)),
     )
 
@@ -71,13 +75,16 @@ def without_untouched(lease: Lease, event: PrepareFailed) -> Lease | None:
     """The lease without the device that was to be parked, if only its first step was begun, and
     that found another driver there than the scan had seen: the kernel announces a device before
     it looks for a driver (``device_add`` in drivers/base/core.c). Nothing was done to it, so it is
-    judged anew as what it is now. None: something was done, or something else was wrong."""
+    judged anew as what it is now; a group that it brought along is nobody's again. None: something
+    was done, or something else was wrong."""
     raced = event.begun == 1 and event.refusal.reason is Reason.in_use_by_driver
     named = event.refusal.details.get("devices")
     *others, newest = lease.devices or (None,)
     if not raced or newest is None or newest.why != "sibling" or named != [str(newest.address)]:
         return None
-    return replace(lease, devices=tuple(others))
+    has = {device.group for device in others}
+    groups = tuple(one for one in lease.groups if one.number in has or one.number != newest.group)
+    return replace(lease, devices=tuple(others), groups=groups)
 
 
 def fenced(lease: Lease, begun: int) -> tuple[LeaseDevice, ...]:

@@ -19,7 +19,6 @@ from isod.model.effect import (
     Announce,
     Discard,
     Effect,
-    Freed,
     Prepare,
     Remember,
 )
@@ -45,6 +44,7 @@ from .holdings import Holdings
 from .scrub import in_reach
 
 Effects = tuple[Effect, ...]
+_CAME = "came into its isolation group and"
 
 
 class HostFacts(Holdings, ABC):
@@ -64,10 +64,7 @@ class HostFacts(Holdings, ABC):
         )
         if left is lease:
             return ()
-        freed = tuple(name.number for name in lease.groups if name not in left.groups)
-        for number in freed:
-            if self._groups.get(number) == lease.id:
-                del self._groups[number]
+        freed = self._disown(lease, left)
         why = "its devices are gone"
         over = bool(lease.requested) and not left.requested
         busy = lease.state in {State.preparing, State.reopening, State.joining, State.proving}
@@ -75,8 +72,7 @@ class HostFacts(Holdings, ABC):
             left = replace(left, ending=left.ending or why)
         left, timer = leaving.timed(left, self._now)
         self._put(left)
-        told: Effects = (Remember(left), *timer)
-        told += (Freed(freed),) if freed else ()
+        told: Effects = (Remember(left), *timer, *freed)
         told += self._quarantine(_unscrubbed(lease, event))
         if left.devices != lease.devices:
             told += (Announce("lease.device_gone", left, event.address.short),)
@@ -123,7 +119,9 @@ class HostFacts(Holdings, ABC):
 
     def _device_joined(self, lease: Lease, event: DeviceJoined) -> Effects:
         """The row names it before a step touches it: whatever becomes of those, it is put back."""
-        lease = self._put(host_change.joined(lease, event.device))
+        if event.group is not None and self._groups.get(event.group.number, lease.id) != lease.id:
+            return ()  # somebody has it meanwhile
+        lease = self._put(host_change.joined(lease, event))
         return (Remember(lease), *self._operations.begin(Prepare(lease, event.steps)))
 
     def _joined(self, lease: Lease, event: Prepared) -> Effects:
@@ -136,10 +134,11 @@ class HostFacts(Holdings, ABC):
     def _not_joined(self, lease: Lease, event: PrepareFailed) -> Effects:
         untouched = host_change.without_untouched(lease, event)
         if untouched is not None:
+            freed = self._disown(lease, untouched)
             lease = self._put(replace(untouched, state=State.leased))
-            return (Remember(lease), *self._end_now(lease))
+            return (Remember(lease), *freed, *self._end_now(lease))
         lease = self._put(replace(lease, state=State.leased))
-        note = f"{_newest(lease)} was added and could not be parked: {event.refusal.message}"
+        note = f"{_newest(lease)} {_CAME} could not be parked: {event.refusal.message}"
         return (Remember(lease), Announce("lease.conflict", lease, note), *self._end_now(lease))
 
     def _end_now(self, lease: Lease) -> Effects:
@@ -157,7 +156,7 @@ class HostFacts(Holdings, ABC):
         if name in lease.strangers:
             return ()  # it was told
         lease = self._put(replace(lease, strangers=(*lease.strangers, name)))
-        note = f"{event.address.short} was added and must not be parked: {event.why}"
+        note = f"{event.address.short} {_CAME} must not be parked: {event.why}"
         return (Remember(lease), Announce("lease.conflict", lease, note))
 
     # --- owners that are not isolated -----------------------------------------------------------

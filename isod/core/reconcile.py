@@ -17,8 +17,9 @@ from isod.model.event import (
     HeldOutside,
     Settled,
 )
-from isod.model.host import Device, HostSnapshot
+from isod.model.host import Device, Group, HostSnapshot
 from isod.model.lease import NO_DRIVER, Lease, LeaseDevice, State
+from isod.model.step import GroupName
 
 from .isolation import Isolation
 from .ledger import Ledger
@@ -26,43 +27,39 @@ from .ledger import Ledger
 
 @dataclass(frozen=True, slots=True)
 class Newcomer:
-    """A device that was added to a group that a lease has; whether it may be parked is to be
-    judged."""
+    """A device that came into the isolation group of a lease; whether it may be parked is to be
+    judged. ``group`` is its group, if that is nobody's yet."""
 
     lease: Lease
     device: Device
+    group: GroupName | None = None
 
 
 def news(isolation: Isolation, ledger: Ledger) -> tuple[Event, ...]:
     """Events about leases, from what the host and the policy's quirks are now. To be asked until
     there are none: who shares a group with whom is said once all know what is gone."""
-    found = [
-        event
-        for lease in ledger.leases.values()
-        for event in _of_devices(isolation.snapshot, lease)
-    ]
+    found = [event for lease in ledger.leases.values() for event in _of_devices(isolation, lease)]
     return tuple(found or _of_owners(isolation, ledger))
 
 
 def newcomers(
-    snapshot: HostSnapshot, ledger: Ledger, *, strangers: bool = False
+    isolation: Isolation, ledger: Ledger, *, strangers: bool = False
 ) -> tuple[Newcomer, ...]:
-    """Endpoints that the groups of leases have and their leases do not know of. Asked once no
-    operation is under way: before, it is not clear who has what. With ``strangers`` also those
-    that were judged before and must not be parked: that may have changed."""
+    """Endpoints that the isolation groups of leases have and their leases do not know of. Asked
+    once no operation is under way: before, it is not clear who has what. With ``strangers`` also
+    those that were judged before and must not be parked: that may have changed."""
     found: list[Newcomer] = []
     for lease in ledger.leases.values():
         if lease.state is not State.leased:
             continue
         known = {(d.address, d.generation) for d in lease.devices}
         known |= set() if strangers else set(lease.strangers)
-        for name in lease.groups:
-            group = snapshot.groups.get(name.number)
-            if group is None or group.generation != name.generation:
-                continue
+        own = _own_groups(isolation.snapshot, lease)
+        for group in (*own, *_nobodys(isolation, ledger, lease, own)):
+            name = None if group in own else GroupName(group.number, group.generation)
             found += [
-                Newcomer(lease, member)
-                for member in snapshot.members(name.number)
+                Newcomer(lease, member, name)
+                for member in isolation.snapshot.members(group.number)
                 if (member.address, member.generation) not in known
                 and not member.is_bridge
                 and not member.unsettled
@@ -70,10 +67,30 @@ def newcomers(
     return tuple(found)
 
 
-def _of_devices(snapshot: HostSnapshot, lease: Lease) -> Iterator[Event]:
+def _own_groups(snapshot: HostSnapshot, lease: Lease) -> list[Group]:
+    """The groups of a lease that are there still."""
+    found = ((snapshot.groups.get(name.number), name.generation) for name in lease.groups)
+    return [group for group, generation in found if group and group.generation == generation]
+
+
+def _nobodys(
+    isolation: Isolation, ledger: Ledger, lease: Lease, own: Sequence[Group]
+) -> Iterator[Group]:
+    """Groups that have become part of the isolation group of this lease, and of no other: one was
+    added where a quirk joins all, or another policy joins more. Nobody else can get them."""
+    numbers = {number for group in own for number in isolation.numbers(group.number)}
+    for number in sorted(numbers):
+        owners = {owner.id for n in isolation.numbers(number) if (owner := ledger.owner_of(n))}
+        if owners == {lease.id} and ledger.owner_of(number) is None:
+            yield isolation.snapshot.groups[number]
+
+
+def _of_devices(isolation: Isolation, lease: Lease) -> Iterator[Event]:
+    snapshot = isolation.snapshot
+    near = {n for name in lease.groups for n in isolation.numbers(name.number)}
     for address, generation in lease.strangers:
         now = snapshot.devices.get(address)
-        if now is None or now.generation != generation:
+        if now is None or now.generation != generation or now.group not in near:
             yield DeviceGone(lease.id, address, generation)
     generations = {name.number: name.generation for name in lease.groups}
     gone = [device for device in lease.devices if not _is_there(snapshot, device)]

@@ -1,7 +1,7 @@
 """Keeps the ledger true to the host: compares it with each new picture, and tells it what differs.
 
-Many changes come at once, so they are looked at together. A device that was added to a leased
-group is judged like a sibling at a grant: with what the host needs, read after it came.
+Many changes come at once, so they are looked at together. A device that came into a leased
+isolation group is judged like a sibling at a grant: with what the host needs, read after it came.
 """
 
 from __future__ import annotations
@@ -39,10 +39,20 @@ class Facts:
         self._changed.set()
         # Every look makes a Device of its own, so that the same one was not looked at since.
         self._refused: dict[tuple[str, Address], Device] = {}
+        # What the policy in force may have joined with a lease's groups, and nobody has added.
+        self._there: frozenset[tuple[Address, int]] = frozenset()
+        self._note_policy()
+        world.on_policy.append(self._note_policy)
         world.on_news = self._note
 
     def _note(self) -> None:
         self._changed.set()
+
+    def _note_policy(self) -> None:
+        """Another policy: it may allow what was refused before."""
+        self._refused.clear()
+        devices = self._world.snapshot.devices.values()
+        self._there = frozenset((one.address, one.generation) for one in devices)
 
     async def run(self) -> None:
         """Follow the host until cancelled."""
@@ -64,7 +74,7 @@ class Facts:
             await trio.sleep(PAUSE_SECONDS)
 
     def _newcomers(self) -> tuple[Newcomer, ...]:
-        found = newcomers(self._world.snapshot, self._world.ledger, strangers=True)
+        found = newcomers(self._world.isolation, self._world.ledger, strangers=True)
         known = {(one.lease.id, one.device.address) for one in found}
         self._refused = {name: one for name, one in self._refused.items() if name in known}
         return tuple(
@@ -78,8 +88,9 @@ class Facts:
 
     def _judged(self, newcomer: Newcomer) -> Event:
         lease, device = newcomer.lease, newcomer.device
+        added = (device.address, device.generation) not in self._there
         try:
-            return judge_newcomer(self._resets.bench(self._needs.facts), newcomer)
+            return judge_newcomer(self._resets.bench(self._needs.facts), newcomer, added=added)
         except RefusedError as error:
             self._refused[lease.id, device.address] = device
             why = error.refusal.message

@@ -9,7 +9,7 @@ from .address import Address
 from .lease import Lease, LeaseDevice
 from .quarantine import QuarantineEntry
 from .reason import Refusal
-from .step import OpenFile, Step
+from .step import GroupName, OpenFile, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +187,20 @@ class HeldOutside:
 
 @dataclass(frozen=True, slots=True)
 class DeviceJoined:
-    """A device was added to a group of a lease and may be parked there, by ``steps``."""
+    """A device came into the isolation group of a lease and may be parked there, by ``steps``.
+    ``group`` is its group, if the lease has that only from now on; ``domain`` is all that shares
+    its fate."""
 
     lease: str
     device: LeaseDevice
     steps: tuple[Step, ...]
+    group: GroupName | None = None
+    domain: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """A device was added to a group of a lease and must not be parked: ``why``."""
+    """A device came into the isolation group of a lease and must not be parked: ``why``."""
 
     lease: str
     address: Address

@@ -133,7 +133,7 @@ class Lease:
     ``domain`` is the reset domain of its devices, as it was at the grant: all that shares a fate.
     ``anchor`` is what the lease lives as long as; ``cgroup`` is the one that it is anchored in.
     ``conflict``: why it shares its isolation group with another lease. ``strangers`` are devices,
-    by address and generation, that came into its groups and must not be parked.
+    by address and generation, that came into its isolation group and must not be parked.
     ``former_limit`` is the RLIMIT_MEMLOCK (soft, hard) to go back to; None: none was raised.
     ``waiting`` says what its scrub waits for, or waited for last. ``leaving``: the owner has until
     then, in seconds since the epoch, to close devices that are being taken away.

@@ -310,7 +310,7 @@ class Shell(Machine):
         while found := news(isolation, self.ledger):
             for event in found:
                 self.apply(event)
-        for newcomer in newcomers(isolation.snapshot, self.ledger):
+        for newcomer in newcomers(isolation, self.ledger):
             if newcomer.lease == self.ledger.leases[newcomer.lease.id]:
                 self.apply(judge(newcomer))
         left = news(isolation, self.ledger)

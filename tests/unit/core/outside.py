@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from isod.core.domain import Domains
+from isod.core.domain import Domains, check_member
 from isod.core.plan import plan_sibling
 from isod.core.reconcile import Newcomer
 from isod.core.reset_set import ResetSets
@@ -15,9 +15,11 @@ from isod.model.event import DeviceJoined, Event, Stranger
 from isod.model.host import Device, Group, HostSnapshot
 from isod.model.lease import State
 from isod.model.policy import Policy, Quirk
+from isod.model.reason import RefusedError
 from isod.model.terms import What
 
 from .books import Shell
+from .build import ALICE
 from .machine import PLUGGED
 
 
@@ -125,8 +127,18 @@ class Outside:
         lease, device = newcomer.lease, newcomer.device
         if device.address in self._shell.taken or self._dice.random() < 0.2:
             return Stranger(lease.id, device.address, device.generation, "denied")
-        leased, steps = plan_sibling(device, to_reset=is_reset_as_a_set(lease))
-        return DeviceJoined(lease.id, leased, steps)
+        sets = ResetSets(self._shell.picture())
+        domains = Domains(sets)
+        mates = () if newcomer.group is None else sets.snapshot.members(newcomer.group.number)
+        try:
+            check_member(domains, self._shell.ledger, ALICE, device)
+            leased, steps = plan_sibling(device, to_reset=is_reset_as_a_set(lease))
+        except RefusedError as error:
+            return Stranger(lease.id, device.address, device.generation, error.refusal.message)
+        if any(mate.on_vfio for mate in mates):
+            return Stranger(lease.id, device.address, device.generation, "another may have it")
+        domain = domains.of([device.address])
+        return DeviceJoined(lease.id, leased, steps, newcomer.group, domain)
 
     def _leased(self) -> list[Address]:
         leases = self._shell.ledger.leases.values()

@@ -202,12 +202,12 @@ class TestJoined:
 
     def test_it_is_taken_from_its_driver_and_parked(self) -> None:
         ledger, snapshot = self.put_back()
-        [newcomer] = newcomers(snapshot, ledger)
+        [newcomer] = newcomers(Isolation(snapshot), ledger)
         event = judge_newcomer(self.bench(snapshot, ledger, allow()), newcomer)
         [_, prepare] = ledger.apply(event)
         assert isinstance(prepare, Prepare)
         assert [type(step) for step in prepare.steps] == [Unbind, Bind]
-        assert newcomers(snapshot, ledger) == ()
+        assert newcomers(Isolation(snapshot), ledger) == ()
         effects = ledger.apply(Prepared("L1", (), prepare.lease.devices))
         assert kinds(list(effects)) == ["lease.device_joined"]
         assert addresses(ledger) == ["01:00.0", "01:00.1"]
@@ -226,7 +226,7 @@ class TestJoined:
         ledger, snapshot = self.put_back("e1000e", **terms)
         rules = (deny(exactly("01:00.1")), allow()) if case == "denied" else (allow(),)
         uses = {"swap": True} if case == "critical" else {}
-        [newcomer] = newcomers(snapshot, ledger)
+        [newcomer] = newcomers(Isolation(snapshot), ledger)
         with pytest.raises(RefusedError) as caught:
             judge_newcomer(self.bench(snapshot, ledger, *rules, **uses), newcomer)
         assert caught.value.refusal.reason is reason
@@ -243,7 +243,7 @@ class TestJoined:
         self, rule: dict[str, Any], term: str
     ) -> None:
         ledger, snapshot = self.put_back()
-        [newcomer] = newcomers(snapshot, ledger)
+        [newcomer] = newcomers(Isolation(snapshot), ledger)
         bench = self.bench(snapshot, ledger, allow(**rule))
         assert judge_newcomer(bench, newcomer).lease == "L1"
         reached = replace(newcomer, lease=replace(newcomer.lease, hand_over="group"))
@@ -255,44 +255,45 @@ class TestJoined:
 
     def test_a_stranger_is_told_once_and_forgotten_when_it_goes(self) -> None:
         ledger, snapshot = self.put_back()
-        [newcomer] = newcomers(snapshot, ledger)
+        [newcomer] = newcomers(Isolation(snapshot), ledger)
         name = newcomer.device
         effects = ledger.apply(Stranger("L1", name.address, name.generation, "denied"))
         assert kinds(list(effects)) == ["lease.conflict"]
-        assert newcomers(snapshot, ledger) == ()
+        assert newcomers(Isolation(snapshot), ledger) == ()
         tell(ledger, without(snapshot, "01:00.1"))
         assert ledger.leases["L1"].strangers == ()
         assert ledger.leases["L1"].revocation is None
 
     def test_a_stranger_may_be_judged_again_and_join_then(self) -> None:
         ledger, snapshot = self.put_back()
-        [newcomer] = newcomers(snapshot, ledger)
+        [newcomer] = newcomers(Isolation(snapshot), ledger)
         name = newcomer.device
         told = Stranger("L1", name.address, name.generation, "is being set up")
         ledger.apply(told)
-        [again] = newcomers(snapshot, ledger, strangers=True)
+        [again] = newcomers(Isolation(snapshot), ledger, strangers=True)
         assert again.device == name
         assert ledger.apply(told) == ()
         ledger.apply(judge_newcomer(self.bench(snapshot, ledger, allow()), again))
         assert ledger.leases["L1"].strangers == ()
         assert addresses(ledger) == ["01:00.0", "01:00.1"]
-        assert newcomers(snapshot, ledger, strangers=True) == ()
+        assert newcomers(Isolation(snapshot), ledger, strangers=True) == ()
 
     def test_a_member_of_another_group_of_the_same_number_is_no_newcomer(self) -> None:
         ledger, snapshot = self.put_back()
         other = replace(snapshot.groups[1], generation=1)
-        assert newcomers(replace(snapshot, groups={**snapshot.groups, 1: other}), ledger) == ()
+        recycled = replace(snapshot, groups={**snapshot.groups, 1: other})
+        assert newcomers(Isolation(recycled), ledger) == ()
 
     def test_whose_driver_comes_a_moment_later_is_judged_with_it(self) -> None:
         """Found without a driver, and bound by the time that isod wants to bind it."""
         ledger, snapshot = self.put_back(None)
-        [newcomer] = newcomers(snapshot, ledger)
+        [newcomer] = newcomers(Isolation(snapshot), ledger)
         ledger.apply(judge_newcomer(self.bench(snapshot, ledger, allow()), newcomer))
         name = str(newcomer.device.address)
         driver = Refusal(Reason.in_use_by_driver, f"{name} is bound to e1000e", {"devices": [name]})
         assert kinds(list(ledger.apply(PrepareFailed("L1", 1, driver)))) == []
         assert addresses(ledger) == ["01:00.0"]
-        [newcomer] = newcomers(again(snapshot, "01:00.1", "e1000e"), ledger)
+        [newcomer] = newcomers(Isolation(again(snapshot, "01:00.1", "e1000e")), ledger)
         event = judge_newcomer(self.bench(snapshot, ledger, allow()), newcomer)
         assert isinstance(event, DeviceJoined)
         assert [type(step) for step in event.steps] == [Unbind, Bind]
@@ -302,7 +303,7 @@ class TestJoined:
         self, driver: str | None
     ) -> None:
         ledger, snapshot = self.put_back(driver)
-        [newcomer] = newcomers(snapshot, ledger)
+        [newcomer] = newcomers(Isolation(snapshot), ledger)
         ledger.apply(judge_newcomer(self.bench(snapshot, ledger, allow()), newcomer))
         lease = ledger.leases["L1"]
         steps = steps_to_give_back(lease, lease.devices)
@@ -311,7 +312,7 @@ class TestJoined:
 
     def test_what_fails_otherwise_is_told_and_stays_the_leases(self) -> None:
         ledger, snapshot = self.put_back("e1000e")
-        [newcomer] = newcomers(snapshot, ledger)
+        [newcomer] = newcomers(Isolation(snapshot), ledger)
         ledger.apply(judge_newcomer(self.bench(snapshot, ledger, allow()), newcomer))
         name = str(newcomer.device.address)
         driver = Refusal(Reason.in_use_by_driver, f"{name} is bound to e1000e", {"devices": [name]})
@@ -320,7 +321,7 @@ class TestJoined:
 
     def test_steps_that_fail_leave_it_to_the_way_back(self) -> None:
         ledger, snapshot = self.put_back(None)
-        [newcomer] = newcomers(snapshot, ledger)
+        [newcomer] = newcomers(Isolation(snapshot), ledger)
         event = judge_newcomer(self.bench(snapshot, ledger, allow()), newcomer)
         assert isinstance(event, DeviceJoined)
         assert event.device.touched

@@ -9,6 +9,7 @@ import pytest
 
 from isod.core.consider import Bench
 from isod.core.explain import planned_steps
+from isod.core.isolation import Isolation
 from isod.core.ledger import Ledger
 from isod.core.newcomer import judge_newcomer
 from isod.core.plan import Plan, steps_to_give_back
@@ -208,7 +209,7 @@ def joining(
     ledger.apply(Prepared("L1", (), given.devices))
     now = host(*alone.devices.values(), replace(added, driver=driver))
     bench = Bench(Policy((allow(),), 1), ResetSets(now), ledger, CriticalFacts())
-    (newcomer,) = newcomers(now, ledger)
+    (newcomer,) = newcomers(Isolation(now), ledger)
     return judge_newcomer(bench, newcomer)
 
 
