@@ -21,8 +21,9 @@ def main() -> None:
     print(f"{operations} operations of {clients} clients, ISOD_SEED={seed}", flush=True)
     soak = Soak(clients, seed, lambda line: print(line, flush=True))
     soak.run(operations, _RESTS)
-    for name, count in sorted(soak.totals.items()):
-        print(f"{name:>30} {count}")
+    for counts in (soak.totals, soak.records):
+        for name, count in sorted(counts.items()):
+            print(f"{name:>30} {count}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from .owners import LockNumbers, Ownership
 HAND_OVERS = ("iommufd", "group", "nodes")
 LOOKS = ("hello", "host.info", "host.devices", "host.groups", "lease.list")
 # What a client may be told; everything else is a fault of the daemon's.
-EXPECTED = {"group_busy", "quota", "in_use", "reset_domain_shared", "quarantined", "gone"}
+EXPECTED = {"group_busy", "quota", "in_use", "reset_domain_shared", "gone"}
 
 
 class UnexpectedError(AssertionError):
@@ -41,16 +41,34 @@ class Place:
 class Held:
     """A lease in a client's hands. Owns its fds."""
 
-    def __init__(self, lease: dict[str, Any], fds: tuple[int, ...], ownership: Ownership) -> None:
-        self.id = lease["id"]
-        self.secret = lease["secret"]
-        self._fds = fds
+    def __init__(self, result: dict[str, Any], fds: tuple[int, ...], ownership: Ownership) -> None:
+        self.id = result["lease"]["id"]
+        self.secret = result["lease"]["secret"]
         self._ownership = ownership
+        self._holds: list[int] = []
+        self._files: list[int] = []
+        self.take(result, fds)
+
+    def take(self, result: dict[str, Any], fds: tuple[int, ...]) -> None:
+        """These, too, from now on."""
+        for file, descriptor in zip(result["fds"], fds, strict=True):
+            (self._holds if file["role"] == "hold" else self._files).append(descriptor)
+
+    def close_files(self) -> None:
+        """All but the holds, so that the lease lives on."""
+        files, self._files = self._files, []
+        close_all(files)
+
+    def close_former_holds(self) -> None:
+        """All but the latest."""
+        former, self._holds = self._holds[:-1], self._holds[-1:]
+        close_all(former)
 
     def let_go(self) -> None:
         self._ownership.end()
-        fds, self._fds = self._fds, ()
-        close_all(fds)
+        self.close_files()
+        holds, self._holds = self._holds, []
+        close_all(holds)
 
 
 class Actor:
@@ -85,6 +103,8 @@ class Actor:
             for _ in range(self._random.randint(1, 6)):
                 if held and self._random.random() < 0.4:
                     await self._release(connection, held.pop())
+                elif held and self._random.random() < 0.4:
+                    await self._open_anew(connection, self._random.choice(held))
                 elif (lease := await self._acquire(connection)) is not None:
                     held.append(lease)
                 await trio.sleep(self._random.random() * 0.05)
@@ -112,16 +132,33 @@ class Actor:
             return None
         self._counts["granted"] += 1
         result = answer["result"]
-        if len(fds) != len(result["fds"]):
-            close_all(fds)
-            raise UnexpectedError(f"{len(fds)} fds came along: {answer}")
+        self._check_files(answer, fds)
         devices = [device["address"] for device in result["lease"]["devices"]]
         try:
             ownership = await Ownership.begin(self._place.owners, self._numbers, devices)
         except BaseException:
             close_all(fds)
             raise
-        return Held(result["lease"], fds, ownership)
+        return Held(result, fds, ownership)
+
+    async def _open_anew(self, connection: Connection, held: Held) -> None:
+        """Ask for the files again, mostly with the former ones closed, as one should."""
+        if self._random.random() < 0.8:
+            held.close_files()
+        answer, fds = await connection.ask("lease.open", lease=held.id, secret=held.secret)
+        if not self._granted(answer):
+            return
+        self._check_files(answer, fds)
+        held.take(answer["result"], fds)
+        self._counts["opened anew"] += 1
+        if self._random.random() < 0.7:
+            held.close_former_holds()
+
+    @staticmethod
+    def _check_files(answer: dict[str, Any], fds: tuple[int, ...]) -> None:
+        if len(fds) != len(answer["result"]["fds"]):
+            close_all(fds)
+            raise UnexpectedError(f"{len(fds)} fds came along: {answer}")
 
     async def _release(self, connection: Connection, held: Held) -> None:
         held.let_go()

@@ -22,6 +22,7 @@ from tests.walk.stage import Stage
 from tests.walk.test_cycles import Holdings, holdings
 
 from .machine import soak_machine
+from .reader import Reader
 
 # One user each, so that the limits by user are between them.
 _FIRST_UID = 61_000
@@ -97,10 +98,12 @@ class Crowd:
 
 
 class Soak:
-    """``run`` does it; ``totals`` says what the clients have done, ``rests`` what was seen."""
+    """``run`` does it; ``totals`` says what the clients have done, ``rests`` what was seen, and
+    ``records`` how often the daemon has said what. A service manager keeps its holds meanwhile."""
 
     def __init__(self, clients: int, seed: int, say: Callable[[str], None] = print) -> None:
         self.totals: Counter[str] = Counter()
+        self.records: Counter[str] = Counter()
         self.rests: list[Rest] = []
         self._random = Random(seed)
         self._sizes = [_EACH] * (clients // _EACH) + [clients % _EACH] * bool(clients % _EACH)
@@ -108,13 +111,14 @@ class Soak:
 
     def run(self, operations: int, rests: int) -> None:
         """Raises AssertionError with what did not hold."""
-        stage = Stage(soak_machine, RULES)
+        stage = Stage(soak_machine, RULES, managed=True)
         with ExitStack() as stack:
             stack.callback(stage.close)
             owners = stage.folder / "owners"
             owners.mkdir()
             owners.chmod(0o777)
-            stage.start()
+            reader = Reader(stage.start().log)
+            stack.callback(lambda: self.records.update(reader.kinds))
             began = monotonic()
             crowds = [
                 self._crowd(stage, owners, index, clients)
@@ -122,14 +126,16 @@ class Soak:
             ]
             stack.callback(_kill, crowds)
             for rest in range(1, rests + 1):
-                self._until(stage, owners, crowds, operations * rest // rests)
-                self._rest(stage, crowds, monotonic() - began)
+                self._until(stage, owners, crowds, operations * rest // rests, reader)
+                self._rest(stage, crowds, monotonic() - began, reader)
 
     def _crowd(self, stage: Stage, owners: Path, index: int, clients: int) -> Crowd:
         seed = self._random.randrange(1 << 31)
         return Crowd(stage, owners, _FIRST_UID + index, clients, seed)
 
-    def _until(self, stage: Stage, owners: Path, crowds: list[Crowd], operations: int) -> None:
+    def _until(
+        self, stage: Stage, owners: Path, crowds: list[Crowd], operations: int, reader: Reader
+    ) -> None:
         """Let them, and kill one now and then, until so many operations were done."""
         kill_at = monotonic() + _KILL_SECONDS
         while self.totals["operations"] < operations:
@@ -141,10 +147,10 @@ class Soak:
                 self.totals["clients killed"] += self._sizes[index]
                 self.totals["operations"] += self._sizes[index]
                 crowds[index] = self._crowd(stage, owners, index, self._sizes[index])
-                del stage.daemon.log[:-1000]
+                reader.judge()
                 assert stage.daemon.alive
 
-    def _rest(self, stage: Stage, crowds: list[Crowd], seconds: float) -> None:
+    def _rest(self, stage: Stage, crowds: list[Crowd], seconds: float, reader: Reader) -> None:
         """Everybody lets go; then the daemon has what it had at the first rest."""
         for crowd in crowds:
             crowd.order()
@@ -152,8 +158,9 @@ class Soak:
         while len(resting) < len(crowds):
             resting |= self._read([crowd for crowd in crowds if crowd not in resting])
         stage.until_quiet()
-        assert not stage.daemon.tracebacks, "\n".join(stage.daemon.log[-60:])
+        reader.judge()
         self._until_at_rest(stage)
+        stage.daemon.until(lambda: _nothing_kept(stage), "the service manager keeps a hold")
         self.rests.append(Rest(self.totals["operations"], seconds, holdings(stage)))
         self._say(self.rests[-1].line())
         first, now = self.rests[0].holdings, self.rests[-1].holdings
@@ -189,6 +196,14 @@ class Soak:
                 else:
                     self.totals.update(said)
         return resting
+
+
+def _nothing_kept(stage: Stage) -> bool:
+    manager = stage.manager
+    assert manager is not None
+    assert not manager.dropped, "it had no room for a hold"
+    manager.drop_what_hung_up()
+    return not manager.kept
 
 
 def _kill(crowds: list[Crowd]) -> None:

@@ -20,5 +20,13 @@ def test_a_crowd_leaves_nothing(record_property: Callable[[str, object], None]) 
     soak = Soak(CLIENTS, seed)
     soak.run(OPERATIONS, rests=3)
     record_property("soak", dict(soak.totals))
-    for done in ("granted", "let go", "flood", "stall", "watch", "refused: group_busy"):
+    for done in (
+        "granted",
+        "let go",
+        "flood",
+        "stall",
+        "watch",
+        "opened anew",
+        "refused: group_busy",
+    ):
         assert soak.totals[done], f"nobody has {done}"
