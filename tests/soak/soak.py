@@ -62,6 +62,7 @@ class Crowd:
     def __init__(self, stage: Stage, owners: Path, uid: int, clients: int, seed: int) -> None:
         words = [str(stage.socket), str(owners), str(uid), str(clients), str(seed)]
         self.uid = uid
+        self.has_begun = False  # whether it has done anything; on a busy machine that takes a while
         self._errors = (stage.folder / f"crowd-{uid}-{seed}.log").open("w+")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.soak.crowd", *words],
@@ -140,9 +141,10 @@ class Soak:
         kill_at = monotonic() + _KILL_SECONDS
         while self.totals["operations"] < operations:
             self._read(crowds)
-            if monotonic() > kill_at:
+            begun = [index for index, crowd in enumerate(crowds) if crowd.has_begun]
+            if monotonic() > kill_at and begun:
                 kill_at = monotonic() + _KILL_SECONDS
-                index = self._random.randrange(len(crowds))
+                index = self._random.choice(begun)
                 crowds[index].kill()
                 self.totals["clients killed"] += self._sizes[index]
                 self.totals["operations"] += self._sizes[index]
@@ -195,6 +197,7 @@ class Soak:
                     resting.add(told)
                 else:
                     self.totals.update(said)
+                    told.has_begun |= bool(said)
         return resting
 
 
