@@ -162,7 +162,10 @@ class Soak:
         stage.until_quiet()
         reader.judge()
         self._until_at_rest(stage)
+        assert stage.manager is not None
         stage.daemon.until(lambda: _nothing_kept(stage), "the service manager keeps a hold")
+        removed = sum("FDSTOREREMOVE=1" in text for text in stage.manager.told)
+        self.totals["holds taken from the service manager"] = removed
         self.rests.append(Rest(self.totals["operations"], seconds, holdings(stage)))
         self._say(self.rests[-1].line())
         first, now = self.rests[0].holdings, self.rests[-1].holdings

@@ -20,13 +20,8 @@ def test_a_crowd_leaves_nothing(record_property: Callable[[str, object], None]) 
     soak = Soak(CLIENTS, seed)
     soak.run(OPERATIONS, rests=3)
     record_property("soak", dict(soak.totals))
-    for done in (
-        "granted",
-        "let go",
-        "flood",
-        "stall",
-        "watch",
-        "opened anew",
-        "refused: group_busy",
-    ):
+    doings = ("granted", "let go", "flood", "stall", "watch", "opened anew", "refused: group_busy")
+    for done in doings:
         assert soak.totals[done], f"nobody has {done}"
+    assert soak.totals["holds taken from the service manager"]
+    assert soak.records["lease.ended"]
