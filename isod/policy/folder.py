@@ -23,7 +23,7 @@ from isod.core.compile import (
     compile_who,
 )
 from isod.model.policy import Limits, Policy, Pool, Quirk, Rule, Who
-from isod.model.policy_file import PolicyTable
+from isod.model.policy_file import PolicyTable, RuleTable
 
 from .toml_file import TomlError, read_toml
 
@@ -72,7 +72,9 @@ def load(places: Sequence[Path], number: int, names: LookUp | None = None) -> Po
         if table is None:
             continue
         look_up = _Warning(path.name, warnings, names or ask_the_machine)
-        rules.extend(compile_rule(rule, path.name, look_up) for rule in table.rule)
+        for rule in table.rule:
+            rules.append(compile_rule(rule, path.name, look_up))
+            warnings.extend(_nobody(rule, rules[-1]))
         quirks.extend((path.name, compile_quirk(quirk)) for quirk in table.quirk)
         for pool in table.pool:
             if pool.name in pools:
@@ -123,6 +125,18 @@ def _quirk_names(quirks: Sequence[tuple[str, Quirk]], pools: Mapping[str, Pool])
         for what in quirk.devices:
             if what.pool is not None and what.pool not in pools:
                 yield f"{file}: quirk {quirk.name}: there is no pool {what.pool}"
+
+
+def _nobody(table: RuleTable, rule: Rule) -> Iterator[str]:
+    """Tables that match nobody, since no user whom they name has a uid that they list. Of a deny
+    that would be noticed late."""
+    tables = () if table.who == "anyone" else table.who
+    for number, (said, who) in enumerate(zip(tables, rule.who or (), strict=True), start=1):
+        if said.user and said.uid and not who.uids:
+            yield (
+                f"{rule.file}: rule {rule.name}, who {number}: matches nobody: none of the users "
+                "has one of the uids"
+            )
 
 
 def ask_the_machine(kind: str, name: str) -> int | None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from isod.policy.check import Finding, check
 
+from .asking import rule
+
 RULE = """version = 1
 [[rule]]
 name = "NAME"
@@ -57,3 +59,14 @@ def test_a_rule_that_can_never_decide_is_a_warning(tmp_path: Path) -> None:
             "never decides: rule wide (a.toml) matches all that it would",
         ),
     )
+
+
+def test_a_table_whose_users_have_none_of_its_uids_is_warned_of(tmp_path: Path) -> None:
+    who = '[{ uid = [7] }, { user = ["alice", "bob"], uid = ["2000-2999"] }]'
+    (tmp_path / "a.toml").write_text("version = 1\n" + rule("no", "deny", who=who))
+    ids = {"alice": 1000, "bob": 1001}
+    [warning] = check([tmp_path], lambda kind, name: ids.get(name)).warnings
+    assert (warning.file, warning.place) == ("a.toml", "rule no, who 2")
+    assert warning.what == "matches nobody: none of the users has one of the uids"
+    ids["bob"] = 2001
+    assert check([tmp_path], lambda kind, name: ids.get(name)).warnings == ()
