@@ -46,12 +46,17 @@ class Wanted:
         fields = record.fields
         if self.lease is not None and fields.get("lease") != self.lease:
             return False
-        if self.uid is not None and fields.get("uid") != str(self.uid):
+        if self.uid is not None and str(self.uid) not in _whose(fields):
             return False
         if self.kind is not None and not f"{record.kind}.".startswith(f"{self.kind}."):
             return False
         named = f"{fields.get('devices', '')} {fields.get('device', '')}".split()
         return self.device is None or str(self.device) in named
+
+
+def _whose(fields: Mapping[str, str]) -> tuple[str | None, ...]:
+    """The user that a record is about, and the administrator that it is about."""
+    return fields.get("uid"), fields.get("admin_uid")
 
 
 def records(entries: Iterable[Mapping[str, Any]], wanted: Wanted) -> Iterator[Record]:

@@ -195,7 +195,11 @@ class Ledger(HostFacts):
         if lease.ending is not None:
             return self._too_late(lease, event, lease.ending)
         self._put(lease)
-        return (Remember(lease), Deliver(lease, event.files, again=True))
+        return (
+            Remember(lease),
+            Deliver(lease, event.files, again=True),
+            Announce("lease.reopened", lease),
+        )
 
     def _reopen_failed(self, lease: Lease, event: PrepareFailed) -> Effects:
         lease = replace(lease, state=State.leased, devices=host_change.fenced(lease, event.begun))

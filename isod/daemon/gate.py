@@ -149,7 +149,10 @@ class Gate:
             )
         if self._stopping and method.carries:
             raise RefusedError(Reason.stopping, "isod is stopping")
-        return self._handlers[method.name](who, method.params.model_validate(params))
+        asked = method.params.model_validate(params)
+        if method.admin and method.mutates:
+            self.audit.asked(who, method, asked)
+        return self._handlers[method.name](who, asked)
 
     def stop(self) -> None:
         """Begin nothing any more; who waits in the queue is told. What is under way goes on."""

@@ -16,6 +16,7 @@ from isod.model.notice import KINDS
 # stand with them.
 MESSAGE_IDS = {
     "lease.refused": "91b4d8e27f6c4a35bd0e8a3c7f15e264",
+    "admin.asked": "a4e0c7d1f35b4c0e9e62d8137bf09c5a",
     "device.ahead": "0811af0263a840fab59e399db5597140",
     "device.quarantined": "8e41d7c2b5f04a9693ac1f7e0d62b8f5",
     "step.failed": "b7d0c4e19a3f4e86952f8d1b6c0e7a38",
@@ -27,6 +28,7 @@ MESSAGE_IDS = {
 }
 _PRIORITY = {
     "lease.refused": 5,
+    "admin.asked": 5,
     "device.ahead": 4,
     "device.quarantined": 3,
     "connection.refused": 5,

@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from isod.kernel.port import Kernel
+from isod.model.method import METHODS
 from isod.model.policy import Policy
 from isod.model.reason import Reason, Refusal
 from isod.policy import folder
@@ -172,7 +173,7 @@ async def _run(
                 if ready is not None:
                     ready.set()
                 with trio.open_signal_receiver(*_SIGNALS) as signals:
-                    await _until_stopped(signals, admin)
+                    await _until_stopped(signals, admin, gate)
                     service.stopping()
                     gate.stop()
                     ahead.stop()
@@ -197,11 +198,12 @@ def _load_policy(folders: Sequence[Path], journal: Journal) -> Policy:
     return policy
 
 
-async def _until_stopped(signals: AsyncIterator[int], admin: Admin) -> None:
+async def _until_stopped(signals: AsyncIterator[int], admin: Admin, gate: Gate) -> None:
     """SIGHUP reads the policy anew; SIGTERM and SIGINT stop."""
     async for number in signals:
         if number != signal.SIGHUP:
             return
+        gate.audit.signalled(METHODS["admin.reload"])
         service.reloading()
         await admin.reload_policy()
         service.ready()

@@ -35,6 +35,7 @@ class Kind:
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "lease.granted": Kind("lease {lease} granted", "5f2a9c1de4734a0c8f4b1c6d0a7e3b51"),
+        "lease.reopened": Kind("lease {lease} has fresh fds", "7b3de5a0c41f4f8f8d2c96e0b15a7d34"),
         "lease.revoking": Kind(
             "the owner of lease {lease} is asked to let go", "37ee8a9905584d1190128f24fd39ff69", 5
         ),

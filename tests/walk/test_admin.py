@@ -63,6 +63,7 @@ def test_a_revoked_lease_drains_until_its_files_are_closed(stage: Stage, borrowe
         with pytest.raises(Refused) as refused:
             admin.call("admin.revoke", {"lease": "L999"})
         assert refused.value.reason is Reason.not_found
+    stage.daemon.wait_for("admin.asked", f"lease={lease['id']}", "admin_uid=0", "admin_pid=")
     stage.daemon.wait_for("lease.in_use", lease["id"])
     client.do("close")
 

@@ -51,6 +51,7 @@ def test_fresh_files_when_the_former_are_closed(stage: Stage, borrower: Start) -
     lease = client.do("acquire", devices=[pair], hand_over="iommufd")
     client.do("use", what="bind")
     fresh = client.do("open")
+    stage.daemon.wait_for("lease.reopened", lease["id"])
     assert fresh["id"] == lease["id"]
     assert [one["role"] for one in fresh["roles"]] == ["hold", "iommufd", "device"]
     client.do("use", what="bind")

@@ -25,6 +25,7 @@ def entry(kind: str, message: str = "", **fields: str) -> dict[str, object]:
 JOURNAL = [
     entry("lease.granted", lease="L1", uid="1000", devices="pci:0000:01:00.0 pci:0000:01:00.1"),
     entry("lease.refused", uid="1001", devices="pci:0000:01:00.1", reason="denied"),
+    entry("admin.asked", admin_uid="1002", devices="pci:0000:02:00.0", method="quarantine.set"),
     entry("device.quarantined", device="pci:0000:02:00.0"),
     {"__REALTIME_TIMESTAMP": NOON, "MESSAGE": "not ours"},
     entry("lease.ended", lease="L1", uid="1000", devices="pci:0000:01:00.0 pci:0000:01:00.1"),
@@ -39,6 +40,7 @@ def test_everything_of_ours() -> None:
     assert kinds(Wanted()) == [
         "lease.granted",
         "lease.refused",
+        "admin.asked",
         "device.quarantined",
         "lease.ended",
     ]
@@ -50,10 +52,11 @@ def test_of_a_lease() -> None:
 
 def test_of_a_user() -> None:
     assert kinds(Wanted(uid=1001)) == ["lease.refused"]
+    assert kinds(Wanted(uid=1002)) == ["admin.asked"]
 
 
 def test_of_a_device_however_it_is_named() -> None:
-    assert kinds(Wanted(device=Address.parse("02:00.0"))) == ["device.quarantined"]
+    assert kinds(Wanted(device=Address.parse("02:00.0"))) == ["admin.asked", "device.quarantined"]
     assert "lease.refused" in kinds(Wanted(device=Address.parse("01:00.1")))
     assert "lease.refused" not in kinds(Wanted(device=Address.parse("01:00.0")))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from isod.daemon.audit import RECORDS, SECONDS, Audit
 from isod.daemon.identify import Identity
 from isod.model.method import METHODS
 from isod.model.peer import Peer
 from isod.model.reason import Reason, Refusal
+from isod.model.request import RevokeLease, SetQuarantine
 
 ACQUIRE, EXPLAIN = METHODS["lease.acquire"], METHODS["lease.explain"]
 NO = Refusal(Reason.denied, "not for you", {"devices": ["pci:0000:01:00.0"], "rule": "hands-off"})
@@ -55,6 +58,51 @@ def test_looking_is_not_recorded() -> None:
     book = Book()
     Audit(book, Clock()).refused(peer(1000), EXPLAIN, NO)
     assert book.records == []
+
+
+def test_who_tried_what_is_an_administrators_is_recorded() -> None:
+    book = Book()
+    audit = Audit(book, Clock())
+    audit.refused(peer(1000), METHODS["admin.leases"], NO)
+    audit.refused(peer(1000), METHODS["quarantine.clear"], NO)
+    outsider = peer(1001)
+    turned_away = Identity(replace(outsider.peer, admin=True))
+    audit.refused(turned_away, METHODS["hello"], NO)
+    audit.refused(turned_away, METHODS["host.reset_set"], Refusal(Reason.not_found, "none", {}))
+    assert [(kind, fields["method"], fields["uid"]) for kind, _, fields in book.records] == [
+        ("lease.refused", "admin.leases", 1000),
+        ("lease.refused", "quarantine.clear", 1000),
+        ("lease.refused", "hello", 1001),
+    ]
+
+
+def test_an_administrator_is_named_with_what_was_asked() -> None:
+    book = Book()
+    audit = Audit(book, Clock())
+    revoke, setting = METHODS["admin.revoke"], METHODS["quarantine.set"]
+    audit.asked(peer(0), revoke, RevokeLease(lease="L7", now=True))
+    audit.asked(
+        peer(0), setting, SetQuarantine.model_validate({"address": "01:00.0", "why": "dust"})
+    )
+    audit.signalled(METHODS["admin.reload"])
+    who = {"admin_uid": 0, "admin_pid": 42, "unit": "fwd.service"}
+    assert book.records == [
+        (
+            "admin.asked",
+            "admin.revoke by uid 0 (pid 42, fwd.service): lease L7, now True",
+            {"method": "admin.revoke", **who, "lease": "L7"},
+        ),
+        (
+            "admin.asked",
+            "quarantine.set by uid 0 (pid 42, fwd.service): address pci:0000:01:00.0, why dust",
+            {"method": "quarantine.set", **who, "devices": "pci:0000:01:00.0"},
+        ),
+        (
+            "admin.asked",
+            "admin.reload by a signal",
+            {"method": "admin.reload", "admin_uid": 0, "by": "signal"},
+        ),
+    ]
 
 
 def test_a_flood_is_counted_and_not_written_down() -> None:

@@ -13,7 +13,7 @@ CATALOG = Path(__file__).parents[3] / "systemd" / "isod.catalog"
 # What records have as ISOD_… fields beside their message (daemon/publisher.py, daemon/audit.py).
 FIELDS = {
     "LEASE", "UID", "PID", "UNIT", "CGROUP", "RULE", "HAND_OVER", "DEVICES", "DEVICE", "REASON",
-    "METHOD",
+    "METHOD", "ADMIN_UID", "ADMIN_PID", "BY",
 }  # fmt: skip
 
 
