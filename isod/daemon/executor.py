@@ -18,6 +18,7 @@ from isod.core.distrust import open_to_its_owner
 from isod.core.domain import children_in_use
 from isod.core.guard import check_unbind
 from isod.kernel.port import Kernel
+from isod.kernel.tree import UnreadableError
 from isod.model.address import Address
 from isod.model.effect import (
     Deliver,
@@ -162,7 +163,12 @@ class Executor:
                 return
         steps = effect.steps
         if lease.state is State.proving:
-            steps = await self._still_leaving(steps)
+            try:
+                steps = await self._still_leaving(steps)
+            except (UnreadableError, OSError) as error:
+                refusal = Refusal(Reason.kernel, str(error), {"errno": error.errno})
+                self._world.apply(PrepareFailed(lease.id, 0, refusal))
+                return
         run = await self._run(steps, lease.terms.critical_ok, lease.id)
         if run.refusal is not None:
             self._world.apply(PrepareFailed(lease.id, run.begun, run.refusal))
@@ -172,7 +178,7 @@ class Executor:
 
     async def _still_leaving(self, steps: Sequence[Step]) -> tuple[Step, ...]:
         """The fences of devices that are on no driver still: one that is on vfio-pci again was
-        closed before, and may be in use anew."""
+        closed before, and may be in use anew. Raises as ``Kernel.look`` does."""
 
         def look() -> tuple[Step, ...]:
             found = ((step, self._kernel.look(address_of(step))) for step in steps)
@@ -325,17 +331,19 @@ class Executor:
                 # was begun, so to the next start it is as if isod had been killed here.
                 abandoned = waits_for_helper(stretch)
                 with self.under_way.helped(lease) if abandoned else nullcontext():
-                    results, failure, seen, look = await trio.to_thread.run_sync(
+                    came = await trio.to_thread.run_sync(
                         work, limiter=self._limiter, abandon_on_cancel=abandoned
                     )
-                begun += len(results) + (failure is not None)
-                for result in results:
+                begun += came.begun
+                for result in came.results:
                     files.extend(result.files)
                     warnings.extend(result.warnings)
-                self._world.note(seen, {}, look)
-                if failure is not None:
+                self._world.note(came.seen, {}, came.look)
+                if came.unread:
+                    self._world.note_unread(came.unread, came.look)
+                if came.failure is not None:
                     close_files(files)
-                    return Run(begun, (), tuple(warnings), failure)
+                    return Run(begun, (), tuple(warnings), came.failure)
         except BaseException:
             close_files(files)
             raise

@@ -12,6 +12,8 @@ from pathlib import Path
 import trio
 
 from isod.kernel.port import Kernel
+from isod.kernel.tree import UnreadableError
+from isod.model.host import HostSnapshot
 from isod.model.method import METHODS
 from isod.model.policy import Policy
 from isod.model.reason import Reason, Refusal
@@ -111,8 +113,7 @@ async def _run(
     kernel: Kernel,
     ready: trio.Event | None,
 ) -> None:
-    snapshot = await trio.to_thread.run_sync(kernel.snapshot, 0)
-    world = World(store, journal, snapshot)
+    world = World(store, journal, await _first_look(kernel))
     world.policy = await trio.to_thread.run_sync(_load_policy, settings.policy, journal)
     watcher = Watcher(kernel, world)
     peers = Peers(kernel)
@@ -127,7 +128,7 @@ async def _run(
         ) as admins,
     ):
         # News from before this picture must not be lost: the watch began first, so look once more.
-        world.replace_host(await trio.to_thread.run_sync(kernel.snapshot, 0))
+        world.replace_host(await _first_look(kernel))
         async with trio.open_nursery() as nursery:
             cgroups = Cgroups(kernel, world, nursery)
             deliveries = Deliveries(world, cgroups, nursery)
@@ -182,6 +183,15 @@ async def _run(
                 doors.cancel_scope.cancel()
             nursery.cancel_scope.cancel()
         journal.record("daemon", "stopped")
+
+
+async def _first_look(kernel: Kernel) -> HostSnapshot:
+    """The host's picture at the start. Raises OSError: without one there is nothing to begin with;
+    what was leased stays as it is meanwhile."""
+    try:
+        return await trio.to_thread.run_sync(kernel.snapshot, 0)
+    except UnreadableError as error:
+        raise OSError(f"the devices cannot be looked at: {error}") from error
 
 
 def _load_policy(folders: Sequence[Path], journal: Journal) -> Policy:

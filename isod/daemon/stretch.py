@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from isod.kernel.port import Kernel
+from isod.kernel.tree import UnreadableError
 from isod.model.address import Address
 from isod.model.host import Device
-from isod.model.reason import Refusal, RefusedError
+from isod.model.reason import Reason, Refusal, RefusedError
 from isod.model.step import (
     Bind,
     Fence,
@@ -33,6 +34,19 @@ class Run:
     refusal: Refusal | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """How far a stretch of steps came (``begun``), and what the look afterwards saw: devices, None
+    for those that are gone, and why others could not be read. ``look`` is its number."""
+
+    begun: int
+    results: Sequence[StepResult]
+    failure: Refusal | None
+    seen: Mapping[Address, Device | None]
+    unread: Mapping[Address, str]
+    look: int
+
+
 def stretch_from(steps: Sequence[Step], begin: int) -> tuple[Step, ...]:
     """The step and those that may follow it at once: up to a fence, which waits in a process of its
     own, and up to an unbind, before which the host's needs are looked up."""
@@ -48,10 +62,9 @@ def waits_for_helper(steps: Sequence[Step]) -> bool:
     return any(isinstance(step, Unbind | Bind | Restore | Reset) for step in steps)
 
 
-def run_stretch(
-    kernel: Kernel, steps: Sequence[Step], begin_look: Callable[[], int]
-) -> tuple[list[StepResult], Refusal | None, Mapping[Address, Device | None], int]:
-    """In a thread: run steps until one fails, then look at the devices that they named."""
+def run_stretch(kernel: Kernel, steps: Sequence[Step], begin_look: Callable[[], int]) -> Stretch:
+    """In a thread: run steps until one fails, then look at the devices that they named. A device
+    that cannot be looked at is no step forward, but for one that only had to be put back."""
     results: list[StepResult] = []
     failure: Refusal | None = None
     begun: list[Step] = []
@@ -68,7 +81,17 @@ def run_stretch(
         raise
     changed = {address_of(s) for s in begun if s.step in {"bind", "unbind", "restore"}}
     look = begin_look()
-    return results, failure, {address: kernel.look(address) for address in changed}, look
+    seen: dict[Address, Device | None] = {}
+    unread: dict[Address, str] = {}
+    for address in changed:
+        try:
+            seen[address] = kernel.look(address)
+        except (UnreadableError, OSError) as error:
+            unread[address] = str(error)
+            if failure is None and not all(step.step == "restore" for step in begun):
+                what = f"{address.short} cannot be read any more: {error}"
+                failure = Refusal(Reason.kernel, what, {"errno": error.errno})
+    return Stretch(len(begun), results, failure, seen, unread, look)
 
 
 def address_of(step: Step) -> Address:

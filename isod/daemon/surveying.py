@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from isod.kernel.survey import survey_host
+from isod.kernel.tree import UnreadableError
 from isod.model.survey import Survey
 
 from .survey_file import write_survey
@@ -23,7 +24,11 @@ def run_survey(simulate: Path | None, folder: Path, *, as_json: bool) -> int:
     if simulate is not None and not (simulate / "sys").is_dir():
         print(f"isod: {simulate}: no simulated host", file=sys.stderr)
         return USAGE
-    survey = survey_host(simulate or Path("/"))
+    try:
+        survey = survey_host(simulate or Path("/"))
+    except UnreadableError as error:
+        print(f"isod: {error}", file=sys.stderr)
+        return FAILED
     if as_json:
         print(survey.model_dump_json(exclude_defaults=True, indent=2))
     else:

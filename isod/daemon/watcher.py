@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import trio
 
 from isod.kernel.port import Kernel
+from isod.kernel.tree import UnreadableError
 from isod.model.address import Address
 from isod.model.host import Device, Group, HostSnapshot
 
 from .world import World
+
+AGAIN_SECONDS = 5.0
 
 
 class Closes:
@@ -31,11 +34,17 @@ class Closes:
 
 
 class Watcher:
-    """Reads the kernel's news for as long as ``run`` runs."""
+    """Reads the kernel's news for as long as ``run`` runs. What cannot be read is known as it was,
+    and looked at again after ``patience`` seconds."""
 
-    def __init__(self, kernel: Kernel, world: World) -> None:
+    def __init__(self, kernel: Kernel, world: World, patience: float = AGAIN_SECONDS) -> None:
         self._kernel = kernel
         self._world = world
+        self._patience = patience
+        self._again: set[Address] = set()
+        self._again_all = self._said = False
+        self._unread = trio.Event()
+        world.on_unread = self._note_unread
         self._watch = kernel.watch()
         self._waiting: dict[Closes, frozenset[int]] = {}
 
@@ -57,6 +66,11 @@ class Watcher:
 
     async def run(self) -> None:
         """Follow the kernel until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow)
+            nursery.start_soon(self._try_again)
+
+    async def _follow(self) -> None:
         with select.epoll() as ready:
             for descriptor in self._watch.filenos():
                 ready.register(descriptor, select.EPOLLIN)
@@ -78,21 +92,75 @@ class Watcher:
         """Let go of the kernel's news, once neither ``run`` nor anybody in ``closes`` is left."""
         self._watch.close()
 
+    # --- what could not be read -----------------------------------------------------------------
+
+    def _note_unread(self, unread: Mapping[Address, str]) -> None:
+        """Devices to look at again, after a time: nothing tells when what lacks is there again."""
+        if unread and not self._said:
+            address, why = min(unread.items())
+            self._said = True
+            self._say(f"{len(unread)} devices cannot be read, {address.short} since: {why}")
+        self._again |= unread.keys()
+        self._unread.set()
+
+    async def _try_again(self) -> None:
+        """Look again at what could not be read, for as long as there is something."""
+        while True:
+            await self._unread.wait()
+            await trio.sleep(self._patience)
+            self._unread = trio.Event()
+            if self._again_all:
+                await self._rescan()
+            elif self._again:
+                await self._look(frozenset(self._again))
+            if self._again_all or self._again:
+                self._unread.set()
+            elif self._said:
+                self._said = False
+                self._say("all devices can be read again")
+
+    def _say(self, text: str) -> None:
+        self._world.journal.record("daemon", text)
+
     async def _rescan(self) -> None:
         look = self._world.begin_look()
-        snapshot: HostSnapshot = await trio.to_thread.run_sync(
-            self._kernel.snapshot, self._world.snapshot.sequence
-        )
+        self._again_all = False
+        self._again.clear()
+        try:
+            snapshot: HostSnapshot = await trio.to_thread.run_sync(
+                self._kernel.snapshot, self._world.snapshot.sequence
+            )
+        except (UnreadableError, OSError) as error:
+            if not self._said:
+                self._say(f"the devices cannot be looked at, what is known of them holds: {error}")
+            self._again_all = self._said = True
+            self._unread.set()
+            return
         self._world.replace_host(snapshot, look)
 
     async def _look(self, addresses: frozenset[Address]) -> None:
         before = self._world.groups_touched(addresses)
         number = self._world.begin_look()
+        self._again -= addresses
+        unread: dict[Address, str] = {}
 
         def look() -> tuple[dict[Address, Device | None], dict[int, Group | None]]:
-            devices = {address: self._kernel.look(address) for address in addresses}
+            devices: dict[Address, Device | None] = {}
+            groups: dict[int, Group | None] = {}
+            for address in addresses:
+                try:
+                    devices[address] = self._kernel.look(address)
+                except (UnreadableError, OSError) as error:
+                    unread[address] = str(error)
             now = {d.group for d in devices.values() if d is not None and d.group is not None}
-            return devices, {number: self._kernel.look_group(number) for number in before | now}
+            for group in before | now:
+                try:
+                    groups[group] = self._kernel.look_group(group)
+                except UnreadableError as error:
+                    unread.update(dict.fromkeys(addresses, str(error)))
+            return devices, groups
 
         devices, groups = await trio.to_thread.run_sync(look)
         self._world.note(devices, groups, number)
+        if unread:
+            self._world.note_unread(unread, number)

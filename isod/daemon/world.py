@@ -69,6 +69,7 @@ class World:
         self.on_change: list[Callable[[Collection[Address]], None]] = []
         self.on_policy: list[Callable[[], None]] = []
         self.on_news: Callable[[], None] = lambda: None
+        self.on_unread: Callable[[Mapping[Address, str]], None] = lambda unread: None
         self._devices: dict[Address, Device] = {}
         self._groups: dict[int, Group] = {}
         self._looks = count(1)
@@ -192,12 +193,15 @@ class World:
 
     def replace_host(self, snapshot: HostSnapshot, look: int = 0) -> None:
         """A whole new picture, after a rescan."""
-        devices: dict[Address, Device | None] = dict.fromkeys(self._devices)
-        groups: dict[int, Group | None] = dict.fromkeys(self._groups)
+        unread = snapshot.unread
+        devices: dict[Address, Device | None] = {a: None for a in self._devices if a not in unread}
+        groups: dict[int, Group | None] = {n: None for n in self._groups if n not in unread}
         changed = self._take(devices | dict(snapshot.devices), self._devices, look)
         self._take(groups | dict(snapshot.groups), self._groups, look)
         self._refresh(snapshot)
         self._changed(changed)
+        if unread:
+            self.note_unread(_devices_of(snapshot), look)
 
     def note(
         self,
@@ -210,6 +214,15 @@ class World:
         self._take(groups, self._groups, look)
         self._refresh(self.snapshot)
         self._changed(changed)
+
+    def note_unread(self, unread: Mapping[Address, str], look: int) -> None:
+        """Devices that are there, and that a look could not read: the reason of each. What is known
+        of them holds, so that none is taken for gone; but nothing is planned on them until a look
+        has read them."""
+        known = (self._devices.get(address) for address in unread)
+        unsettled = {one.address: replace(one, unsettled=True) for one in known if one is not None}
+        self.note(unsettled, {}, look)
+        self.on_unread(unread)
 
     def note_survey(self, functions: Iterable[SurveyedFunction]) -> None:
         """What config space said when it was last read, instead of all that was known of it."""
@@ -250,6 +263,15 @@ class World:
         """The groups that these devices are known to be in, to be looked at with them."""
         known = (self._devices.get(address) for address in addresses)
         return frozenset(d.group for d in known if d is not None and d.group is not None)
+
+
+def _devices_of(snapshot: HostSnapshot) -> dict[Address, str]:
+    """What could not be read as devices to look at again: of a group those that are in it."""
+    unread = {one: why for one, why in snapshot.unread.items() if isinstance(one, Address)}
+    for device in snapshot.devices.values():
+        if device.group is not None and device.group in snapshot.unread:
+            unread.setdefault(device.address, snapshot.unread[device.group])
+    return unread
 
 
 def _nobody(effect: Effect) -> None:

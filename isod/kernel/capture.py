@@ -22,6 +22,7 @@ from .capture_tree import (
     entries_of,
 )
 from .port import Kernel
+from .tree import UnreadableError
 
 _WORDS: Mapping[Kind, str] = {
     "default route": "carries the default route",
@@ -41,12 +42,14 @@ def capture_host(
     kernel: Kernel, root: Path, *, serials: bool = False, survey: bool = False
 ) -> Capture:
     """Look at a host (blocking). ``root`` is what stands for ``/``; ``survey`` reads config space
-    as a survey does, which needs CAP_SYS_ADMIN and wakes sleeping devices."""
-    snapshot = kernel.snapshot(0)
+    as a survey does, which needs CAP_SYS_ADMIN and wakes sleeping devices. Raises OSError."""
+    try:
+        snapshot = kernel.snapshot(0)
+        found = entries_of(root, snapshot, serials=serials, survey=survey)
+        entries = {entry.path: entry for entry in found}
+    except UnreadableError as error:
+        raise OSError(error.errno, str(error)) from error
     facts = kernel.critical(tuple(snapshot.devices.values()))
-    entries = {
-        entry.path: entry for entry in entries_of(root, snapshot, serials=serials, survey=survey)
-    }
     manifest = {
         "format": FORMAT,
         "version": VERSION,

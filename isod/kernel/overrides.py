@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .tree import UnreadableError
+from .tree import check_shortage
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Override:
 
 OverrideReader = Callable[[Iterable[str]], Mapping[str, Override]]
 """Gives the overrides of PCI devices by name. A name that is missing in the answer is a device
-that is gone or cannot be read."""
+that is gone or cannot be read. Raises OSError when it can read none now, and ShortageError."""
 
 
 def parse_override(text: str) -> str | None:
@@ -47,7 +47,9 @@ def plain_reader(root: Path) -> OverrideReader:
             except FileNotFoundError:
                 if (devices / name).exists():
                     found[name] = Override()
-            except (OSError, UnicodeDecodeError, UnreadableError):
+            except OSError as error:
+                check_shortage(devices / name, error)
+            except UnicodeDecodeError:
                 continue
         return found
 

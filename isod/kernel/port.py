@@ -76,16 +76,18 @@ class Kernel(Protocol):
     """A host's kernel, as far as isod needs it."""
 
     def snapshot(self, sequence: int) -> HostSnapshot:
-        """Scan everything (blocking). Unreadable devices are left out, never guessed."""
+        """Scan everything (blocking). Unreadable devices are left out, never guessed, and named in
+        ``unread``. Raises UnreadableError when there is no picture to be had now."""
         ...
 
     def look(self, address: Address) -> Device | None:
-        """Scan one device anew (blocking); None when it is gone."""
+        """Scan one device anew (blocking); None when it is gone. Raises UnreadableError, or OSError
+        without a helper process, when that cannot be told: then nothing is known of it."""
         ...
 
     def look_group(self, number: int) -> Group | None:
         """Scan one group anew (blocking), say for a device that was hot-added; None when it is
-        gone or unreadable."""
+        gone. Raises UnreadableError when that cannot be told."""
         ...
 
     def watch(self) -> Watch: ...

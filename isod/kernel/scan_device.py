@@ -24,7 +24,16 @@ from isod.model.address import Address
 from isod.model.host import Device
 
 from .overrides import Override
-from .tree import PCI_NAME, Directory, UnreadableError, decimal, hexadecimal, names_in
+from .tree import (
+    PCI_NAME,
+    Directory,
+    ShortageError,
+    UnreadableError,
+    check_shortage,
+    decimal,
+    hexadecimal,
+    names_in,
+)
 
 NOIOMMU_GROUP = "vfio-noiommu"
 _HEADER_TYPE = 0x0E
@@ -104,7 +113,8 @@ def _made_on(path: str) -> Address | None:
         if PCI_NAME.fullmatch(above.name):
             return Address.pci(above.name)
         return Address((above / "subsystem").readlink().name, above.name)
-    except OSError:
+    except OSError as error:
+        check_shortage(path, error)
         return None
 
 
@@ -136,6 +146,8 @@ def read_cdev(directory: Directory) -> str | None:
 def _optional(directory: Directory, name: str) -> str | None:
     try:
         return directory.text(name) if directory.has(name) else None
+    except ShortageError:
+        raise
     except UnreadableError:
         return None
 
@@ -143,6 +155,8 @@ def _optional(directory: Directory, name: str) -> str | None:
 def _optional_id(directory: Directory, name: str, digits: int = 4) -> str:
     try:
         return hexadecimal(directory.text(name), digits)
+    except ShortageError:
+        raise
     except UnreadableError:
         return ""
 
@@ -158,6 +172,8 @@ def _header_type(directory: Directory, device_class: str) -> int | None:
         return None
     try:
         data = directory.data("config", 64)
+    except ShortageError:
+        raise
     except UnreadableError:
         return None
     if data is None or len(data) <= _HEADER_TYPE or data[_HEADER_TYPE] == 0xFF:
@@ -181,7 +197,8 @@ def _bridges(path: str) -> tuple[Address, ...]:
     """The bridges above, nearest first, from the device's place in the tree of ``/sys/devices``."""
     try:
         above = os.readlink(path).split("/")[:-1]  # noqa: PTH115 (a path object costs more)
-    except OSError:
+    except OSError as error:
+        check_shortage(path, error)
         return ()
     return tuple(Address.pci(part) for part in reversed(above) if PCI_NAME.fullmatch(part))
 
@@ -212,7 +229,10 @@ def _serial(directory: Directory) -> str | None:
     for controller in names_in(controllers) if directory.has("nvme") else ():
         try:
             text = Path(controllers, controller, "serial").read_text().strip()
-        except (OSError, UnicodeDecodeError):
+        except OSError as error:
+            check_shortage(controllers, error)
+            continue
+        except UnicodeDecodeError:
             continue
         if text:
             return text

@@ -9,7 +9,16 @@ from pathlib import Path
 from isod.model.address import Address
 from isod.model.host import Group, ReservedRegion
 
-from .tree import PCI_NAME, Directory, UnreadableError, names_in
+from .tree import (
+    PCI_NAME,
+    Directory,
+    ShortageError,
+    UnreadableError,
+    check_shortage,
+    is_gone,
+    names_in,
+    unreadable,
+)
 
 _REGION = re.compile(r"0x([0-9a-f]{1,16}) 0x([0-9a-f]{1,16}) ([a-z-]+(?: [a-z-]+)*)")
 
@@ -19,8 +28,8 @@ def groups_directory(root: Path) -> Path:
 
 
 def scan_group(root: Path, number: int) -> Group | None:
-    """Read one group; None when it is gone, or when its reserved regions or members cannot be
-    read (a group without known regions must not look like one without firmware mappings)."""
+    """Read one group; None when it is gone. Raises UnreadableError, also for its reserved regions
+    alone (a group without known regions must not look like one without firmware mappings)."""
     path = f"{groups_directory(root)}/{number}"
     try:
         with Directory(path) as directory:
@@ -33,19 +42,33 @@ def scan_group(root: Path, number: int) -> Group | None:
                 reserved_regions=_regions(directory.text("reserved_regions") or ""),
                 name=directory.text("name") or None,
             )
-    except (FileNotFoundError, UnreadableError):
+    except FileNotFoundError:
         return None
+    except ShortageError:
+        raise
+    except UnreadableError:
+        if is_gone(path):
+            return None
+        raise
 
 
-def scan_groups(root: Path) -> dict[int, Group]:
-    """All groups by number."""
-    found = {}
+def scan_groups(root: Path) -> tuple[dict[int, Group], dict[Address | int, str]]:
+    """All groups by number, and why others cannot be read. Raises UnreadableError when not even
+    their numbers can be, and ShortageError."""
+    found: dict[int, Group] = {}
+    unread: dict[Address | int, str] = {}
     for name in names_in(groups_directory(root)):
         if name.isdecimal():
-            group = scan_group(root, int(name))
+            try:
+                group = scan_group(root, int(name))
+            except ShortageError:
+                raise
+            except UnreadableError as error:
+                unread[int(name)] = str(error)
+                continue
             if group is not None:
                 found[group.number] = group
-    return found
+    return found, unread
 
 
 def member_address(group: str, name: str) -> Address:
@@ -54,7 +77,8 @@ def member_address(group: str, name: str) -> Address:
         return Address.pci(name)
     try:
         bus = Path(group, "devices", name, "subsystem").readlink().name
-    except OSError:
+    except OSError as error:
+        check_shortage(f"{group}/devices/{name}", error)
         bus = "unknown"
     return Address(bus, name)
 
@@ -64,7 +88,7 @@ def _members(path: str) -> list[str]:
         with os.scandir(f"{path}/devices") as entries:
             return [entry.name for entry in entries]
     except OSError as error:
-        raise UnreadableError(f"{path}/devices: {error.strerror}") from error
+        raise unreadable(f"{path}/devices", error) from error
 
 
 def _regions(text: str) -> tuple[ReservedRegion, ...]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from .tree import Directory, UnreadableError, decimal, names_in
+from .tree import Directory, ShortageError, UnreadableError, decimal, names_in
 
 _NODE = re.compile(r"node(\d{1,6})")
 
@@ -34,6 +34,8 @@ def _distances(place: Path) -> tuple[int, ...]:
     try:
         with Directory(place) as directory:
             text = directory.text("distance")
+    except ShortageError:
+        raise
     except (FileNotFoundError, UnreadableError):
         return ()
     numbers = [decimal(word) for word in (text or "").split()]

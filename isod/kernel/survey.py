@@ -21,7 +21,8 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 def survey_host(root: Path) -> Survey:
     """Read every function below a root directory (blocking). One that goes away meanwhile is left
-    out; one that does not answer is in, with nothing known of it."""
+    out; one that does not answer is in, with nothing known of it. Raises UnreadableError when not
+    even their names can be read."""
     found = []
     for name in names_in(pci_directory(root)):
         if PCI_NAME.fullmatch(name):

@@ -16,11 +16,34 @@ from typing import Self
 
 PCI_NAME = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]")
 _GONE = {errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR}
+_SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EINTR}
 _ATTRIBUTE_SIZE = 4096
 
 
 class UnreadableError(Exception):
-    """An attribute is there and cannot be read, or makes no sense. Whoever needs it gives up."""
+    """An attribute is there and cannot be read, or makes no sense. Whoever needs it gives up.
+    ``errno`` is the kernel's, or EIO."""
+
+    errno: int = errno.EIO
+
+
+class ShortageError(UnreadableError):
+    """This process lacks what it takes to look, say a file descriptor or memory: that tells nothing
+    of what is there, so whoever draws a picture of it has none."""
+
+
+def unreadable(place: object, error: OSError) -> UnreadableError:
+    """The error to raise for what is there and did not let itself be read."""
+    kind = ShortageError if error.errno in _SHORT else UnreadableError
+    failure = kind(f"{place}: {error.strerror}")
+    failure.errno = error.errno or errno.EIO
+    return failure
+
+
+def check_shortage(place: object, error: OSError) -> None:
+    """Before doing without something that cannot be read. Raises ShortageError."""
+    if error.errno in _SHORT:
+        raise unreadable(place, error) from error
 
 
 class Directory:
@@ -40,7 +63,7 @@ class Directory:
         except OSError as error:
             if error.errno in _GONE:
                 raise FileNotFoundError(error.errno, "no such directory", self.path) from error
-            raise UnreadableError(f"{path}: {error.strerror}") from error
+            raise unreadable(path, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +106,7 @@ class Directory:
         except OSError as error:
             if error.errno in _GONE:
                 return None
-            raise UnreadableError(f"{self.path}/{name}: {error.strerror}") from error
+            raise unreadable(f"{self.path}/{name}", error) from error
 
     def text(self, name: str) -> str | None:
         """An attribute's text without the newline; None when it is not there."""
@@ -102,7 +125,7 @@ class Directory:
         except OSError as error:
             if error.errno in _GONE:
                 return None
-            raise UnreadableError(f"{self.path}/{name}: {error.strerror}") from error
+            raise unreadable(f"{self.path}/{name}", error) from error
 
     def names(self) -> list[str]:
         """What the directory holds, sorted."""
@@ -110,16 +133,29 @@ class Directory:
             with os.scandir(self.descriptor) as entries:
                 return sorted(entry.name for entry in entries)
         except OSError as error:
-            raise UnreadableError(f"{self.path}: {error.strerror}") from error
+            raise unreadable(self.path, error) from error
 
 
 def names_in(path: Path | str) -> list[str]:
-    """What a directory holds, sorted; nothing when it is not there or cannot be read."""
+    """What a directory holds, sorted; nothing when it is not there. Raises UnreadableError."""
     try:
         with os.scandir(path) as entries:
             return sorted(entry.name for entry in entries)
-    except OSError:
-        return []
+    except OSError as error:
+        if error.errno in _GONE:
+            return []
+        raise unreadable(path, error) from error
+
+
+def is_gone(path: Path | str) -> bool:
+    """Whether nothing is at a path (any more). Raises UnreadableError."""
+    try:
+        os.stat(path)  # noqa: PTH116 - a path object costs more
+    except OSError as error:
+        if error.errno in _GONE:
+            return True
+        raise unreadable(path, error) from error
+    return False
 
 
 def hexadecimal(text: str | None, digits: int) -> str:

@@ -142,7 +142,8 @@ class HostSnapshot:
     """One consistent picture of the host. ``sequence`` grows with every change. ``distances`` are
     those between NUMA nodes, in the firmware's measure (10: the same node); nodes of which the
     kernel says nothing are not in it. ``survey`` is what was found in config space at some time
-    before; ask ``surveyed``."""
+    before; ask ``surveyed``. ``unread`` are devices and groups, by number, that are there and
+    could not be read, with the reason: look at them again."""
 
     sequence: int = 0
     devices: Mapping[Address, Device] = field(default_factory=lambda: MappingProxyType({}))
@@ -150,6 +151,7 @@ class HostSnapshot:
     features: Features = Features()
     distances: Mapping[int, Mapping[int, int]] = field(default_factory=lambda: MappingProxyType({}))
     survey: Mapping[Address, SurveyedFunction] = field(default_factory=lambda: MappingProxyType({}))
+    unread: Mapping[Address | int, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def surveyed(self, address: Address) -> SurveyedFunction | None:
         """What config space says of the device that is there now; None: unknown, as it is of one

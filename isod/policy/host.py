@@ -16,6 +16,7 @@ from isod.kernel.simulated.build import build, is_host
 from isod.kernel.simulated.captured import load_capture
 from isod.kernel.simulated.hosts import HOSTS
 from isod.kernel.simulated.servers import SERVERS
+from isod.kernel.tree import UnreadableError
 from isod.model.critical import CriticalFacts
 from isod.model.host import HostSnapshot
 
@@ -40,7 +41,10 @@ def see_host(name: str, base: Path = Path()) -> SeenHost:
     simulated or captured one, which is left as it is. Raises NoHostError."""
     with ExitStack() as stack:
         kernel = stack.enter_context(closing(stack.enter_context(_kernel(name, base))))
-        snapshot = kernel.snapshot(1)
+        try:
+            snapshot = kernel.snapshot(1)
+        except UnreadableError as error:
+            raise NoHostError(f"{name}: {error}") from error
         return SeenHost(snapshot, kernel.critical(tuple(snapshot.devices.values())))
 
 

@@ -40,7 +40,7 @@ class Acts:
         except FileNotFoundError as error:
             raise gone(address) from error
         except UnreadableError as error:
-            raise refused_by_kernel(f"cannot read {address}", errno.EIO) from error
+            raise refused_by_kernel(f"cannot read {address}", error.errno) from error
 
     def override(self, address: Address) -> str | None:
         """``driver_override`` as it reads now. Raises RefusedError."""

@@ -43,8 +43,10 @@ def open_cdev(root: Path, address: Address) -> int:
     try:
         with Directory(pci_directory(root) / address.name) as directory:
             name = read_cdev(directory)
-    except (FileNotFoundError, UnreadableError) as error:
+    except FileNotFoundError as error:
         raise gone(address) from error
+    except UnreadableError as error:
+        raise refused_by_kernel(f"cannot read {address}", error.errno) from error
     if name is None:
         raise RefusedError(Reason.unsupported, f"{address} has no device cdev")
     try:

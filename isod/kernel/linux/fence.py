@@ -32,14 +32,12 @@ def fence_writes(root: Path, step: Fence) -> list[Write]:
         with Directory(pci_directory(root) / step.address.name) as directory:
             if directory.generation != step.generation:
                 return []
+        drivers = vfio_drivers(root)
     except FileNotFoundError:
         return []
     except UnreadableError as error:
-        raise refused_by_kernel(f"cannot read {step.address}", errno.EIO) from error
-    return [
-        Write(f"bus/pci/drivers/{driver}/unbind", step.address.name)
-        for driver in vfio_drivers(root)
-    ]
+        raise refused_by_kernel(f"cannot read {step.address}", error.errno) from error
+    return [Write(f"bus/pci/drivers/{driver}/unbind", step.address.name) for driver in drivers]
 
 
 class PendingFence:

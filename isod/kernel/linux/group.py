@@ -34,13 +34,16 @@ _GONE = {errno.ENOENT, errno.ENODEV, errno.ENXIO}
 
 
 def check_group(root: Path, group: GroupName) -> None:
-    """Raises RefusedError (gone) unless the number still means the same group."""
+    """Raises RefusedError unless the number still means the same group: gone, or kernel where that
+    cannot be told."""
     try:
         with Directory(groups_directory(root) / str(group.number)) as directory:
             if directory.generation == group.generation:
                 return
-    except (FileNotFoundError, UnreadableError):
+    except FileNotFoundError:
         pass
+    except UnreadableError as error:
+        raise refused_by_kernel(f"cannot read group {group.number}", error.errno) from error
     raise group_gone(group)
 
 
@@ -64,8 +67,8 @@ def group_is_busy(root: Path, group: GroupName) -> bool:
     try:
         check_group(root, group)
         os.close(open_node(root, group_node(root, group.number)))
-    except RefusedError:
-        return False
+    except RefusedError as error:
+        return error.refusal.reason is not Reason.gone
     except OSError as error:
         return error.errno not in _GONE
     return False

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from isod.kernel.helper import Helpers
 from isod.kernel.overrides import Override, parse_override
 from isod.kernel.port import CgroupWatch, Pending, Watch
 from isod.kernel.process import end_process
+from isod.kernel.refusal import refused_by_kernel
 from isod.kernel.scan import scan_device, scan_group, scan_host
+from isod.kernel.tree import UnreadableError
 from isod.model.address import Address
 from isod.model.critical import CriticalFacts
 from isod.model.host import Device, Features, Group, HostSnapshot
@@ -71,8 +74,9 @@ class LinuxKernel:
         return detect_features(self._root)
 
     def snapshot(self, sequence: int) -> HostSnapshot:
-        # One may be in a fence while another reads.
-        self._helpers.prepare(2)
+        # One may be in a fence while another reads. One that cannot be started now may be later.
+        with suppress(OSError):
+            self._helpers.prepare(2)
         return scan_host(self._root, sequence, self.features(), self._read_overrides)
 
     def look(self, address: Address) -> Device | None:
@@ -87,7 +91,15 @@ class LinuxKernel:
     def critical(self, devices: Collection[Device]) -> CriticalFacts:
         return read_critical(self._root, devices)
 
-    def run(self, step: Step) -> StepResult:  # noqa: PLR0911 (one line a step)
+    def run(self, step: Step) -> StepResult:
+        try:
+            return self._run(step)
+        except UnreadableError as error:
+            raise refused_by_kernel(f"step {step.step}", error.errno) from error
+        except OSError as error:
+            raise refused_by_kernel(f"step {step.step}", error.errno or errno.EIO) from error
+
+    def _run(self, step: Step) -> StepResult:  # noqa: PLR0911 (one line a step)
         match step:
             case Unbind():
                 return unbind(self._acts, step)

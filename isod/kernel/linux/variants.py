@@ -9,6 +9,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from isod.kernel.tree import names_in
 from isod.model.host import VFIO_PCI
 
 _PREFIX = "vfio_pci:"
@@ -20,12 +21,9 @@ def is_vfio_driver(driver: str) -> bool:
 
 
 def vfio_drivers(root: Path) -> tuple[str, ...]:
-    """The vfio drivers of PCI that are loaded, by name."""
-    try:
-        names = [path.name for path in (root / "sys/bus/pci/drivers").iterdir()]
-    except OSError:
-        return ()
-    return tuple(sorted(name for name in names if is_vfio_driver(name)))
+    """The vfio drivers of PCI that are loaded, by name. Raises UnreadableError: to know of none
+    would make a fence that fences nothing."""
+    return tuple(name for name in names_in(root / "sys/bus/pci/drivers") if is_vfio_driver(name))
 
 
 def preferred_driver(root: Path, release: str, modalias: str) -> str:

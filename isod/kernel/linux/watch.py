@@ -46,7 +46,11 @@ class LinuxWatch:
     def _nodes(self, group: int) -> list[str]:
         nodes = [group_node(self._root, group)]
         members = groups_directory(self._root) / str(group) / "devices"
-        for name in names_in(members):
+        try:
+            names = names_in(members)
+        except UnreadableError:
+            names = []  # closes only hasten the next probe
+        for name in names:
             try:
                 with Directory(members / name) as directory:
                     cdev = read_cdev(directory)

@@ -27,8 +27,8 @@ from isod.model.lease import Lease, State
 from isod.model.reason import Reason, Refusal
 from isod.model.step import OpenFile
 from tests.unit.core.build import at, device, host, lease_for
+from tests.unit.shortage import open_descriptors, room_for
 
-from .shortage import open_descriptors, room_for
 from .test_connections import Log
 
 HOST = host(device("01:00.0", 1, "e1000e"))

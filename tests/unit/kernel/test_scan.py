@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from isod.kernel.overrides import Override
 from isod.kernel.scan import scan_device, scan_group, scan_host
+from isod.kernel.tree import ShortageError, UnreadableError
 from isod.model.address import Address
 from isod.model.host import Features, HostSnapshot, ReservedRegion
+from tests.unit.shortage import room_for
 
 from .fake_sysfs import add_device, add_group, link
 
@@ -87,8 +92,71 @@ def test_a_device_with_unreadable_essentials_is_left_out(
     device = add_device(tmp_path, _FIRST.name)
     add_device(tmp_path, "0000:02:00.0")
     (device / attribute).write_bytes(content)
-    assert set(scan(tmp_path).devices) == {Address.pci("0000:02:00.0")}
-    assert scan_device(tmp_path, _FIRST) is None
+    host = scan(tmp_path)
+    assert set(host.devices) == {Address.pci("0000:02:00.0")}
+    assert set(host.unread) == {_FIRST}
+    with pytest.raises(UnreadableError):
+        scan_device(tmp_path, _FIRST)
+
+
+def test_a_device_that_goes_while_it_is_read_is_gone(tmp_path: Path) -> None:
+    """Its attributes go one by one: what is left of them is not what cannot be read."""
+    device = add_device(tmp_path, _FIRST.name)
+
+    def goes_away(names: Iterable[str]) -> dict[str, Override]:
+        (device / "class").unlink()
+        (tmp_path / "sys/bus/pci/devices" / _FIRST.name).unlink()
+        return {name: Override() for name in names}
+
+    assert scan_device(tmp_path, _FIRST, goes_away) is None
+
+
+@pytest.mark.parametrize("room", range(4))
+def test_out_of_descriptors_nothing_is_taken_for_gone(tmp_path: Path, room: int) -> None:
+    """However far a look comes until none is left: it tells all, or it raises."""
+    group = add_group(tmp_path, 3)
+    device = add_device(tmp_path, _FIRST.name, group=group)
+    (device / "nvme/nvme0").mkdir(parents=True)
+    (device / "nvme/nvme0/serial").write_text("S4EV1\n")
+    (device / "vfio-dev/vfio3").mkdir(parents=True)
+    (device / "vfio-dev/vfio3/dev").write_text("240:3\n")
+    whole = scan(tmp_path)
+    for look, right in (
+        (lambda: scan(tmp_path), whole),
+        (lambda: scan_device(tmp_path, _FIRST), whole.devices[_FIRST]),
+        (lambda: scan_group(tmp_path, 3), whole.groups[3]),
+    ):
+        found: object = None
+        with room_for(room):
+            try:
+                found = look()
+            except ShortageError:
+                found = ShortageError
+        assert found in (right, ShortageError)
+        if room == 0:
+            assert found is ShortageError
+
+
+def test_without_a_helper_process_devices_are_there_and_unsettled(tmp_path: Path) -> None:
+    """What is in driver_override cannot be read then; all else can."""
+    add_device(tmp_path, _FIRST.name, driver="e1000e")
+
+    def nobody(names: Iterable[str]) -> dict[str, Override]:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    host = scan_host(tmp_path, 1, Features(), nobody)
+    assert host.devices[_FIRST].driver == "e1000e"
+    assert host.devices[_FIRST].unsettled
+    assert set(host.unread) == {_FIRST}
+    with pytest.raises(OSError, match="unavailable"):
+        scan_device(tmp_path, _FIRST, nobody)
+
+
+def test_a_device_whose_override_alone_cannot_be_read_is_not_gone(tmp_path: Path) -> None:
+    add_device(tmp_path, _FIRST.name)
+    assert set(scan_host(tmp_path, 1, Features(), lambda names: {}).unread) == {_FIRST}
+    with pytest.raises(UnreadableError):
+        scan_device(tmp_path, _FIRST, lambda names: {})
 
 
 def test_a_group_link_to_nowhere_numbered_leaves_the_device_out(tmp_path: Path) -> None:
@@ -136,6 +204,7 @@ def test_a_group_whose_regions_make_no_sense_is_left_out(tmp_path: Path) -> None
     add_device(tmp_path, _FIRST.name, group=group)
     host = scan(tmp_path)
     assert host.groups == {}
+    assert set(host.unread) == {3}
     assert host.devices[_FIRST].group == 3
     assert host.group_of(_FIRST) is None
 
