@@ -8,7 +8,7 @@ program has it open, ``RETRY_SECONDS`` have passed.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import trio
 
@@ -32,7 +32,6 @@ from isod.model.lease import LeaseDevice
 from isod.model.reason import Reason, Refusal
 
 from .executor import Executor
-from .kept_store import KeptRows
 from .needs import Needs
 from .resets import Resets
 from .world import World
@@ -66,14 +65,10 @@ class Ahead:
         """Begin nothing any more; the next start goes on from the rows."""
         self._stopping = True
 
-    def recover(self, rows: KeptRows) -> None:
+    def recover(self, rows: Sequence[Kept]) -> None:
         """See what has become of what the rows of before tell of."""
         world = self._world
-        found, unreadable = rows
-        for row in unreadable:
-            text = f"{row.name} was bound ahead, and from what it was cannot be read: {row.why}"
-            world.journal.record("device.ahead", text, device=row.name)
-        for kept in found:
+        for kept in rows:
             world.apply(KeptFound(kept))
         world.carry_out_ahead = self._carry_out
         world.on_change.append(self._look_at)

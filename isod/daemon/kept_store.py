@@ -32,7 +32,12 @@ class KeptStore:
     def forget(self, kept: Kept) -> None:
         self._db.execute("DELETE FROM kept WHERE address = ?", (str(kept.address),))
 
+    def set_aside(self, row: UnreadableRow) -> None:
+        """Keep a row that cannot be read for whoever wants to look, and believe it no more."""
+        self._db.execute("INSERT INTO unreadable VALUES (?, ?, ?)", (row.name, row.body, row.why))
+        self._db.execute("DELETE FROM kept WHERE address = ?", (row.name,))
+
     def rows(self) -> KeptRows:
-        """All rows; a device whose row cannot be read stays where it is."""
+        """All rows, and what cannot be read, of which nothing may be guessed."""
         rows = self._db.execute("SELECT address, body FROM kept ORDER BY rowid")
         return read_rows(rows, _KEPT, lambda kept: str(kept.address))

@@ -14,14 +14,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 
-from isod.model.address import Address
-from isod.model.ahead import Kept
+from isod.model.address import Address, BadAddressError
 from isod.model.event import Quarantined, Recovered
 from isod.model.quarantine import QuarantineEntry
 
 from . import service
 from .deliveries import Deliveries
+from .kept_store import KeptRows
 from .peers import Peers
 from .rows import UnreadableRow
 from .service import Handed
@@ -29,12 +30,13 @@ from .world import World
 
 
 def recover(
-    world: World, deliveries: Deliveries, peers: Peers, handed: Handed, ahead: Sequence[Kept]
+    world: World, deliveries: Deliveries, peers: Peers, handed: Handed, ahead: KeptRows
 ) -> None:
     """Take the leases up again. ``ahead`` is what is bound ahead, by its own rows."""
     leases, unreadable = world.store.leases()
     explained = {device.address for lease in leases for device in lease.devices}
-    explained |= {kept.address for kept in ahead}
+    explained |= {kept.address for kept in ahead[0]}
+    _distrust_kept(world, explained, ahead[1])
     _distrust(world, explained, unreadable)
     for lease in leases:
         kept = handed.holds.pop(lease.id, [])
@@ -75,11 +77,28 @@ def _distrust(
         world.store.set_aside(row)
 
 
+def _distrust_kept(
+    world: World, explained: AbstractSet[Address], unreadable: Sequence[UnreadableRow]
+) -> None:
+    """A device that was bound ahead, and from which driver cannot be read: nobody can put it back,
+    and the next lease would take vfio-pci for what it was before."""
+    for row in unreadable:
+        text = f"{row.name} was bound ahead, and from what it was cannot be read: {row.why}"
+        world.journal.record("device.ahead", text, device=row.name)
+        named = {a for a in world.snapshot.devices if a.name in row.body} - explained
+        with suppress(BadAddressError):
+            named.add(Address.parse(row.name))
+        why = "it was bound ahead, and the record of what driver it had before could not be read"
+        _quarantine(world, frozenset(named or _on_vfio(world) - explained), why)
+        world.store.kept.set_aside(row)
+
+
 def _on_vfio(world: World) -> frozenset[Address]:
     return frozenset(d.address for d in world.snapshot.devices.values() if d.on_vfio)
 
 
 def _quarantine(world: World, addresses: frozenset[Address], why: str) -> None:
     for address in sorted(addresses - world.ledger.quarantined.keys()):
-        entry = QuarantineEntry.of(world.snapshot.devices[address], why)
+        device = world.snapshot.devices.get(address)
+        entry = QuarantineEntry(address, why) if device is None else QuarantineEntry.of(device, why)
         world.apply(Quarantined(entry))

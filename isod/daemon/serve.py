@@ -157,10 +157,10 @@ async def _run(
             nursery.start_soon(observer.run)
             take_up_quarantine(world, store)
             kept = store.kept.rows()
-            recover(world, deliveries, peers, handed, kept[0])
+            recover(world, deliveries, peers, handed, kept)
             nursery.start_soon(facts.run)
             ahead = Ahead(kernel, world, executor, needs, gate.resets, nursery)
-            ahead.recover(kept)
+            ahead.recover(kept[0])
             for warning in await admin.let_in():
                 journal.record("policy", warning)
             async with trio.open_nursery() as doors:

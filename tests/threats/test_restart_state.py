@@ -17,6 +17,9 @@ from tests.walk.conftest import Raise, Start
 from tests.walk.daemon import PATIENCE
 from tests.walk.stage import Stage
 from tests.walk.test_admin import admins
+from tests.walk.test_ahead import GPUS, RULES, WAITS, said_to_wait, until_all
+from tests.walk.test_ahead import put_back as all_put_back
+from tests.walk.test_pools import CARDS
 
 pytestmark = pytest.mark.slow  # starts and ends many daemons
 
@@ -100,6 +103,33 @@ def test_restart_state_is_trusted_no_file_that_is_damaged(raised: Raise, borrowe
     assert refused.value.reason is Reason.quarantined
     owner.kill()
     put_back(stage, single)
+
+
+@pytest.mark.parametrize("body", ["{", b"\xff\xff"], ids=["no JSON", "no text"])
+def test_restart_state_is_trusted_no_row_of_what_was_bound_ahead(
+    raised: Raise, body: str | bytes
+) -> None:
+    """Its former driver is not known any more: it is lent to nobody, and the others go on."""
+    stage = raised(CARDS, RULES)
+    until_all(stage, WAITS)
+    stage.stop()
+    with sqlite3.connect(stage.folder / "state" / "ledger.sqlite") as database:
+        address = f"pci:{GPUS[1]}"
+        database.execute("UPDATE kept SET body = ? WHERE address = ?", (body, address))
+    database.close()
+    for _ in range(2):
+        stage.start()
+        stage.daemon.until(lambda: said_to_wait(stage) == {GPUS[0], *GPUS[2:]}, "others wait not")
+        with stage.line() as line:
+            said = line.ask("lease.explain", devices=[{"address": address}])["result"]
+        assert said["refusal"]["data"]["reason"] == "quarantined"
+        assert "what driver it had before" in said["refusal"]["message"]
+        stage.stop()
+    stage.start()
+    put_back(stage, GPUS[1])
+    with admins(stage) as admin:
+        admin.call("quarantine.clear", {"address": address})
+    all_put_back(stage)
 
 
 def test_restart_state_is_trusted_no_fd_that_nobody_knows(raised: Raise) -> None:
