@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
+from typing import NoReturn
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -36,6 +37,23 @@ def ending_signals() -> Iterator[int]:
         os.close(writing)
 
 
+class ToldToEnd(Exception):  # noqa: N818
+    """A signal came."""
+
+
+@contextmanager
+def interruptible(signals: int) -> Iterator[None]:
+    """Inside ``ending_signals``: here a signal ends even a call that waits, by ToldToEnd."""
+    former = {one: signal.signal(one, _tell) for one in _ENDING}
+    try:
+        if select.select([signals], [], [], 0)[0]:
+            raise ToldToEnd
+        yield
+    finally:
+        for one, handler in former.items():
+            signal.signal(one, handler)
+
+
 def wait(signals: int, hold: int, seconds: float) -> Woken:
     """Wait for a signal, for the hold, or for some time.
 
@@ -52,3 +70,7 @@ def wait(signals: int, hold: int, seconds: float) -> Woken:
 
 def _noted(number: int, frame: object) -> None:
     """The wakeup fd has told already; a handler must be there for it to be told."""
+
+
+def _tell(number: int, frame: object) -> NoReturn:
+    raise ToldToEnd

@@ -15,6 +15,7 @@ from rich.text import Text
 from isod.client.blocking import Client, Lease
 from isod.client.errors import CallError, ClientError, ConnectionLost, Refused
 from isod.client.location import socket_path
+from isod.client.reconnection import SECONDS, OnLost
 
 from .failure import Ended, ExitCode
 from .output import show, show_json
@@ -36,10 +37,12 @@ class Link:
         return Link(Path(os.environ.get("ISOD_ADMIN_SOCKET") or beside), self.now)
 
     @contextmanager
-    def connect(self, *, as_json: bool) -> Iterator[Client]:
-        """A connection. Refusals, and its loss, are reported and end the command."""
+    def connect(
+        self, *, as_json: bool, reconnect: float = SECONDS, on_lost: OnLost | None = None
+    ) -> Iterator[Client]:
+        """A connection. Refusals, and its loss for good, are reported and end the command."""
         try:
-            with Client.connect(self.socket) as client:
+            with Client.connect(self.socket, reconnect=reconnect, on_lost=on_lost) as client:
                 yield client
         except Refused as error:
             if as_json:

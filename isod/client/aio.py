@@ -5,7 +5,8 @@
             use(lease.files.iommufd, lease.files.device("0000:01:00.0"))
 
 Any number of tasks may call at the same time. There is no task in the background: of those who
-wait, one reads the socket for all of them.
+wait, one reads the socket for all of them. When isod is restarted, one of those who call connects
+again.
 """
 
 from __future__ import annotations
@@ -23,22 +24,24 @@ from isod.model.address import Address
 from isod.model.isolation import IsolationInfo
 from isod.model.notice import Notice, Subscribed
 from isod.model.reply import DeviceInfo, GroupInfo, HelloResult, HostInfo, LeaseInfo
-from isod.model.request import FAMILIES, PACKET_BYTES, Family
+from isod.model.request import FAMILIES, Family
 from isod.model.reset import ResetSetInfo
 from isod.model.step import HandOver
 from isod.model.terms import Anchor
-from isod.wire import packet
-from isod.wire.packet import PacketError
 
-from . import exchange
-from .conversation import Answer, Conversation
-from .errors import ClientError, ConnectionLost, ProtocolError
+from . import exchange, reconnection
+from .aio_connection import Connection, carry
+from .connecting import NotYet, connect_now, new_socket
+from .conversation import Answer
+from .errors import CallError, ClientError, ConnectionLost
 from .event_queue import Event
-from .event_stream import EventStream, subscribing
+from .event_stream import EventStream
 from .exchange import Exchange, Grant, Question, Wanted
 from .files import LeasedFiles
 from .lease import HeldLease
 from .location import cannot_connect, socket_path
+from .reconnection import OnLost, Reconnection, Way
+from .repetition import Call
 
 UNSUBSCRIBE_SECONDS = 1.0
 
@@ -46,29 +49,42 @@ T = TypeVar("T")
 
 
 class Client:
-    """A connection to isod. Its methods raise Refused, ConnectionLost or ProtocolError. A call
-    that is cancelled may still take effect; what it hands over is closed with the next packet that
-    is read, or with the connection."""
+    """A connection to isod, made again when it is lost without a word (see ``connect``). Its
+    methods raise Refused, ConnectionLost or ProtocolError. A call that is cancelled may still take
+    effect; what it hands over is closed with the next packet that is read, or with the
+    connection."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, way: Way | None = None) -> None:
         """Take over a connected socket. ``connect`` is what you want."""
-        sock.setblocking(False)
-        self._socket = trio.socket.from_stdlib_socket(sock)
-        self._conversation = Conversation()
+        self._connection = Connection(sock)
+        self._way = way
+        self._tries = Reconnection(way.seconds if way else 0.0)
+        self._connecting = trio.Lock()
+        self._attempt = trio.CancelScope()
         self._greeting: HelloResult | None = None
-        self._sending = trio.Lock()
-        self._somebody_reads = False
-        self._news = trio.lowlevel.ParkingLot()
 
     @classmethod
     @asynccontextmanager
     async def connect(
-        cls, path: str | os.PathLike[str] | None = None, *, name: str = exchange.NAME
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        name: str = exchange.NAME,
+        reconnect: float = reconnection.SECONDS,
+        on_lost: OnLost | None = None,
     ) -> AsyncIterator[Self]:
-        """Connect and say hello. The path defaults to ISOD_SOCKET, then /run/isod/isod.sock."""
-        client = cls(await _connected(socket_path(path)))
+        """Connect and say hello. The path defaults to ISOD_SOCKET, then /run/isod/isod.sock.
+
+        A connection that isod ends without a reason, as by its restart, is made again: for so many
+        seconds (``reconnect``; 0: not at all) isod is waited for. ``on_lost`` is told before. Calls
+        are asked again where that is safe (an acquire needs a ``key``), waits go on for what is
+        left of them, and so do events; other calls raise ConnectionLost with ``unknown`` set.
+        """
+        place = socket_path(path)
+        way = Way(place, name, reconnect, on_lost) if reconnect > 0 else None
+        client = cls(await _connected(place), way)
         try:
-            await client.hello(name)
+            client._greeting = await carry(exchange.hello(name), client._connection.ask)
             yield client
         finally:
             client.close()
@@ -165,109 +181,147 @@ class Client:
                 async for event in events:
                     print(event.kind, event.lease)
         """
-        events = Events(self, await self._run(subscribing(kinds, since)), since)
+        asked = tuple(kinds)
+        subscribed, home = await self._subscribed(exchange.subscribe(asked, since))
+        events = Events(self, home, asked, subscribed, since)
         try:
             yield events
         finally:
-            self._conversation.events.forget(events.subscription)
+            events.home.forget(events.subscription)
             if not events.over:
                 # Best effort: whoever leaves for an error or a deadline is not kept for long.
                 with trio.move_on_after(UNSUBSCRIBE_SECONDS, shield=True), suppress(ClientError):
-                    await self._run(exchange.unsubscribe(events.subscription))
+                    await carry(exchange.unsubscribe(events.subscription), events.home.ask)
 
     async def next_event(self, subscription: str | None = None) -> Event:
-        """Wait for the next event, raw, of a subscription of this connection, or of any."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while (event := self._conversation.next_event(subscription)) is None:
-            await self._progress()
-        return event
+        """Wait for the next event, raw, of a subscription of this connection, or of any. Those
+        that were made by ``call`` end with the connection."""
+        return await self._connection.next_event(subscription)
 
     def close(self) -> None:
         """Close the connection; whoever waits gets ConnectionLost. Leases stay."""
-        self._conversation.end()
-        self._socket.close()
-        self._news.unpark_all()
+        self._way = None
+        self._attempt.cancel()
+        self._connection.close()
 
     async def _run(self, dialogue: Exchange[T]) -> T:
-        """Carry an exchange through."""
-        try:
-            question = next(dialogue)
-            while True:
-                try:
-                    answer = await self._ask(question)
-                except ClientError as error:
-                    question = dialogue.throw(error)
-                else:
-                    question = dialogue.send(answer)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
+        """Carry an exchange through, over as many connections as it takes."""
+        return await carry(dialogue, self._ask)
 
     async def _ask(self, question: Question) -> Answer:
-        identity, written = self._conversation.ask(question.method, question.params)
-        try:
-            await self._send(written)
-            while (answer := self._conversation.answer(identity)) is None:
-                await self._progress()
-        finally:
-            self._conversation.abandon(identity)
+        answer, _ = await self._asked(question)
         return answer
 
-    async def _send(self, written: bytes) -> None:
-        packet.check_sendable(written, ())
-        try:
-            # Two tasks cannot wait for one socket to become writable.
-            async with self._sending:
-                # A daemon that has left may have said why: that is still to be received.
-                with suppress(BrokenPipeError, ConnectionResetError):
-                    await self._socket.sendmsg([written], [], socket.MSG_NOSIGNAL)
-        except (OSError, trio.ClosedResourceError) as error:
-            self.close()
-            raise ConnectionLost(f"the connection to isod broke: {error}") from error
+    async def _asked(self, question: Question) -> tuple[Answer, Connection]:
+        """The answer, and the connection that it came by."""
+        if question.after:
+            await trio.sleep(question.after)
+        call = Call(question, self._way.seconds if self._way else 0.0, trio.current_time())
+        while True:
+            connection = await self._live()
+            try:
+                return call.answered(await connection.ask(call.question)), connection
+            except ConnectionLost as error:
+                if not self._comes_again(connection):
+                    raise
+                call.lost(error, trio.current_time())
+            except CallError as error:
+                if not call.refused(error):
+                    raise
+                await self._outlive(connection, error)
+                call.later(trio.current_time())
 
-    async def _progress(self) -> None:
-        """Return after the next packet, whoever reads it. On an error the connection is closed."""
-        if self._somebody_reads:
-            await self._news.park()
+    async def _outlive(self, connection: Connection, stopping: CallError) -> None:
+        """Wait until isod, which is stopping, has ended the connection."""
+        with trio.move_on_after(self._way.seconds if self._way else 0.0):
+            await connection.until_its_end()
             return
-        self._somebody_reads = True
+        raise stopping
+
+    def _comes_again(self, connection: Connection) -> bool:
+        return self._way is not None and connection.broke is not None
+
+    async def _live(self) -> Connection:
+        """The connection; a new one if it was lost. One task makes it, and the others wait."""
+        asked = trio.current_time()
+        while self._comes_again(self._connection):
+            async with self._connecting:
+                way, broke = self._way, self._connection.broke
+                if way is not None and broke is not None:
+                    await self._connect_again(way, broke, asked)
+        return self._connection
+
+    async def _connect_again(self, way: Way, broke: ConnectionLost, asked: float) -> None:
+        self._tries.begin(trio.current_time(), asked)
+        with trio.CancelScope() as self._attempt:
+            if way.on_lost is not None:
+                way.on_lost(broke)
+            while True:
+                await trio.sleep(self._tries.pause(trio.current_time(), broke))
+                try:
+                    self._connection = await self._greeted(way)
+                except NotYet as error:
+                    broke = error
+                else:
+                    self._tries.made(trio.current_time())
+                    return
+
+    async def _greeted(self, way: Way) -> Connection:
+        """A new connection, on which hello was said."""
+        connection = Connection(connect_now(way.path))
         try:
-            await self._receive()
-        except PacketError as error:
-            self.close()
-            raise ProtocolError(f"a packet could not be taken: {error}") from error
-        except (OSError, trio.ClosedResourceError) as error:
-            self.close()
-            raise ConnectionLost(f"the connection to isod broke: {error}") from error
-        except ClientError:
-            self.close()
+            with trio.fail_after(self._tries.left(trio.current_time())):
+                self._greeting = await carry(exchange.hello(way.name), connection.ask)
+        except trio.TooSlowError as error:
+            connection.close()
+            raise NotYet("isod does not answer") from error
+        except ConnectionLost as error:
+            connection.close()
+            raise NotYet(str(error)) from error
+        except BaseException:
+            connection.close()
             raise
-        finally:
-            self._somebody_reads = False
-            self._news.unpark_all()
+        return connection
 
-    async def _receive(self) -> None:
-        try:
-            taken = await self._take()
-        except ConnectionResetError:
-            # As in packet.receive: what the daemon sent before it left is still there.
-            taken = await self._take()
-        received = packet.unpack(taken, self._socket.fileno())
-        if received is None:
-            raise ConnectionLost("isod closed the connection")
-        self._conversation.feed(received)
+    async def _subscribed(self, dialogue: Exchange[Subscribed]) -> tuple[Subscribed, Connection]:
+        """Subscribe, and on which connection that was."""
+        found: list[Connection] = []
 
-    async def _take(self) -> packet.Received:
-        return await self._socket.recvmsg(PACKET_BYTES, packet.CONTROL_BYTES, packet.RECEIVE_FLAGS)
+        async def ask(question: Question) -> Answer:
+            answer, connection = await self._asked(question)
+            found.append(connection)
+            return answer
+
+        return await carry(dialogue, ask), found[-1]
+
+    async def _next_of(self, events: Events) -> Event:
+        """The next event of a subscription, from whichever connection it is on."""
+        while True:
+            try:
+                return await events.home.next_event(events.subscription)
+            except ConnectionLost:
+                if not self._comes_again(events.home):
+                    raise
+            subscribed, home = await self._subscribed(events._renewing())
+            events.subscription, events.home = subscribed.subscription, home
 
 
 class Events(EventStream):
     """Events of a trio client, in order. Iterating raises EventsLost where some were left out,
-    and then ends; and ConnectionLost at the end of the connection."""
+    and then ends; and ConnectionLost at the end of the connection. One that is lost and made again
+    is not noticed, unless isod does not know any more what came meanwhile: that is EventsLost."""
 
-    def __init__(self, client: Client, subscribed: Subscribed, since: int | None) -> None:
-        super().__init__(subscribed, since)
+    def __init__(
+        self,
+        client: Client,
+        home: Connection,
+        kinds: tuple[Family, ...],
+        subscribed: Subscribed,
+        since: int | None,
+    ) -> None:
+        super().__init__(kinds, subscribed, since)
         self._client = client
+        self.home = home
 
     def __aiter__(self) -> Self:
         return self
@@ -275,7 +329,7 @@ class Events(EventStream):
     async def __anext__(self) -> Notice:
         if self.over:
             raise StopAsyncIteration
-        return self._taken(await self._client.next_event(self.subscription))
+        return self._taken(await self._client._next_of(self))
 
 
 class Lease(HeldLease):
@@ -295,7 +349,7 @@ class Lease(HeldLease):
 
 
 async def _connected(path: Path) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock = new_socket()
     try:
         # In a thread: a full backlog makes a non-blocking connect(2) fail with EAGAIN, and nothing
         # tells when to try again.

@@ -3,13 +3,15 @@
     with Client.connect() as isod, isod.acquire(["0000:01:00.0"], hand_over="iommufd") as lease:
         use(lease.files.iommufd, lease.files.device("0000:01:00.0"))
 
-A client belongs to one thread at a time.
+A client belongs to one thread at a time. When isod is restarted it connects again by itself, in
+whichever call it is that notices; nothing runs in the background.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -23,32 +25,38 @@ from isod.model.request import FAMILIES, Family
 from isod.model.reset import ResetSetInfo
 from isod.model.step import HandOver
 from isod.model.terms import Anchor
-from isod.wire import packet
-from isod.wire.packet import PacketError
 
-from . import exchange
-from .conversation import Answer, Conversation
-from .errors import ClientError, ConnectionLost, ProtocolError
+from . import exchange, reconnection
+from .blocking_connection import Connection, carry
+from .connecting import NotYet, connect_now, new_socket
+from .conversation import Answer
+from .errors import CallError, ClientError, ConnectionLost
 from .event_queue import Event
-from .event_stream import EventStream, subscribing
+from .event_stream import EventStream
 from .exchange import Exchange, Grant, Question, Wanted
 from .files import LeasedFiles
 from .lease import HeldLease
 from .location import cannot_connect, socket_path
+from .reconnection import OnLost, Reconnection, Way
+from .repetition import Call
 
 T = TypeVar("T")
 
 
 class Client:
-    """A connection to isod. Its methods raise Refused, ConnectionLost or ProtocolError, and
-    TimeoutError after ``timeout`` seconds without a packet: the call may then still take effect;
-    what it hands over is closed with the next packet that is read, or with the connection."""
+    """A connection to isod, made again when it is lost without a word (see ``connect``). Its
+    methods raise Refused, ConnectionLost or ProtocolError, and TimeoutError after ``timeout``
+    seconds without a packet: the call may then still take effect; what it hands over is closed
+    with the next packet that is read, or with the connection."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, way: Way | None = None) -> None:
         """Take over a connected socket. ``connect`` is what you want."""
-        self._socket = sock
-        self._conversation = Conversation()
+        self._connection = Connection(sock)
+        self._way = way
+        self._tries = Reconnection(way.seconds if way else 0.0)
+        self._timeout = sock.gettimeout()
         self._greeting: HelloResult | None = None
+        self._streams: list[Events] = []
 
     @classmethod
     def connect(
@@ -57,16 +65,25 @@ class Client:
         *,
         name: str = exchange.NAME,
         timeout: float | None = None,
+        reconnect: float = reconnection.SECONDS,
+        on_lost: OnLost | None = None,
     ) -> Self:
-        """Connect and say hello. The path defaults to ISOD_SOCKET, then /run/isod/isod.sock."""
+        """Connect and say hello. The path defaults to ISOD_SOCKET, then /run/isod/isod.sock.
+
+        A connection that isod ends without a reason, as by its restart, is made again: for so many
+        seconds (``reconnect``; 0: not at all) isod is waited for. ``on_lost`` is told before. Calls
+        are asked again where that is safe (an acquire needs a ``key``), waits go on for what is
+        left of them, and so do events; other calls raise ConnectionLost with ``unknown`` set.
+        """
         place = socket_path(path)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        client = cls(sock)
+        sock = new_socket()
+        client = cls(sock, Way(place, name, reconnect, on_lost) if reconnect > 0 else None)
+        client._timeout = timeout
         try:
             # Before the timeout: with one, connect(2) does not wait for a full backlog at all.
             sock.connect(str(place))
             sock.settimeout(timeout)
-            client.hello(name)
+            client._greeting = carry(exchange.hello(name), client._connection.ask)
         except (ClientError, TimeoutError):
             client.close()
             raise
@@ -164,22 +181,26 @@ class Client:
                 for event in events:
                     print(event.kind, event.lease)
         """
-        return Events(self, self._run(subscribing(kinds, since)), since)
+        asked = tuple(kinds)
+        subscribed, home = self._subscribed(exchange.subscribe(asked, since))
+        events = Events(self, home, asked, subscribed, since)
+        self._streams = [*(one for one in self._streams if not one.over), events]
+        return events
 
     def next_event(self, subscription: str | None = None) -> Event:
-        """Wait for the next event, raw, of a subscription of this connection, or of any."""
-        while (event := self._conversation.next_event(subscription)) is None:
-            self._receive()
-        return event
+        """Wait for the next event, raw, of a subscription of this connection, or of any. Those
+        that were made by ``call`` end with the connection."""
+        return self._connection.next_event(subscription)
 
     def fileno(self) -> int:
-        """The socket: readable when there is something to be received."""
-        return self._socket.fileno()
+        """The socket: readable when there is something to be received. It is another one, or -1,
+        after a connection was lost: ask each time."""
+        return self._connection.socket.fileno()
 
     def close(self) -> None:
         """Close the connection. Leases stay."""
-        self._conversation.end()
-        self._socket.close()
+        self._way = None
+        self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -193,65 +214,123 @@ class Client:
         self.close()
 
     def _run(self, dialogue: Exchange[T]) -> T:
-        """Carry an exchange through."""
-        try:
-            question = next(dialogue)
-            while True:
-                try:
-                    answer = self._ask(question)
-                except ClientError as error:
-                    question = dialogue.throw(error)
-                else:
-                    question = dialogue.send(answer)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
+        """Carry an exchange through, over as many connections as it takes."""
+        return carry(dialogue, self._ask)
 
     def _ask(self, question: Question) -> Answer:
-        identity, written = self._conversation.ask(question.method, question.params)
-        try:
-            # A daemon that has left may have said why: that is still to be received.
-            with suppress(BrokenPipeError, ConnectionResetError):
-                packet.send(self._socket, written)
-            while (answer := self._conversation.answer(identity)) is None:
-                self._receive()
-        except TimeoutError:
-            raise
-        except OSError as error:
-            self.close()
-            raise ConnectionLost(f"the connection to isod broke: {error}") from error
-        finally:
-            self._conversation.abandon(identity)
-        return answer
+        time.sleep(question.after)
+        call = Call(question, self._way.seconds if self._way else 0.0, time.monotonic())
+        while True:
+            connection = self._live()
+            try:
+                return call.answered(connection.ask(call.question))
+            except ConnectionLost as error:
+                if not self._comes_again(connection):
+                    raise
+                call.lost(error, time.monotonic())
+            except CallError as error:
+                if not call.refused(error):
+                    raise
+                self._outlive(connection, error)
+                call.later(time.monotonic())
 
-    def _receive(self) -> None:
-        """Take the next packet in. On any error but a timeout the connection is closed."""
+    def _outlive(self, connection: Connection, stopping: CallError) -> None:
+        """Wait until isod, which is stopping, has ended the connection."""
         try:
-            received = packet.receive(self._socket)
-            if received is None:
-                raise ConnectionLost("isod closed the connection")
-            self._conversation.feed(received)
+            connection.until_its_end(self._way.seconds if self._way else 0.0)
         except TimeoutError:
+            raise stopping from None
+
+    def _comes_again(self, connection: Connection) -> bool:
+        return self._way is not None and connection.broke is not None
+
+    def _live(self) -> Connection:
+        """The connection; a new one if it was lost."""
+        way, broke = self._way, self._connection.broke
+        if way is not None and broke is not None:
+            self._connect_again(way, broke)
+        return self._connection
+
+    def _connect_again(self, way: Way, broke: ConnectionLost) -> None:
+        now = time.monotonic()
+        self._tries.begin(now, asked=now)
+        if way.on_lost is not None:
+            way.on_lost(broke)
+        while self._way is not None:
+            time.sleep(self._tries.pause(time.monotonic(), broke))
+            try:
+                self._connection = self._connected(way)
+            except NotYet as error:
+                broke = error
+            else:
+                self._tries.made(time.monotonic())
+                return
+
+    def _connected(self, way: Way) -> Connection:
+        """A new connection on which hello was said and events are subscribed to."""
+        connection = Connection(connect_now(way.path))
+        try:
+            connection.socket.settimeout(self._tries.left(time.monotonic()))
+            self._greeting = carry(exchange.hello(way.name), connection.ask)
+            self._renew_all(connection)
+            connection.socket.settimeout(self._timeout)
+        except TimeoutError as error:
+            connection.close()
+            raise NotYet("isod does not answer") from error
+        except ConnectionLost as error:
+            connection.close()
+            raise NotYet(str(error)) from error
+        except BaseException:
+            connection.close()
             raise
-        except PacketError as error:
-            self.close()
-            raise ProtocolError(f"a packet could not be taken: {error}") from error
-        except OSError as error:
-            self.close()
-            raise ConnectionLost(f"the connection to isod broke: {error}") from error
-        except ClientError:
-            self.close()
-            raise
+        return connection
+
+    def _renew_all(self, connection: Connection) -> None:
+        """Subscribe again at once, so that events make ``fileno`` readable. A subscription that is
+        refused is left to whoever takes its next event."""
+        renewed: list[tuple[Events, Subscribed]] = []
+        for events in self._streams:
+            if not events.over and not events.has_some:
+                with suppress(CallError):
+                    renewed.append((events, carry(events._renewing(), connection.ask)))
+        for events, subscribed in renewed:
+            events._move(subscribed, connection)
+
+    def _subscribed(self, dialogue: Exchange[Subscribed]) -> tuple[Subscribed, Connection]:
+        """Subscribe, on which connection ever there is in the end."""
+        return self._run(dialogue), self._connection
+
+    def _next_of(self, events: Events) -> Event:
+        """The next event of a subscription, from whichever connection it is on."""
+        while True:
+            home = events.home
+            try:
+                return home.next_event(events.subscription)
+            except ConnectionLost:
+                if not self._comes_again(home):
+                    raise
+            self._live()
+            if events.home is home:
+                events._move(*self._subscribed(events._renewing()))
 
 
 class Events(EventStream):
     """Events of a blocking client, in order. Iterating waits for the next one; it raises
     EventsLost where some were left out, and then ends; TimeoutError as calls do, and may go on
-    after it; and ConnectionLost at the end of the connection."""
+    after it; and ConnectionLost at the end of the connection. One that is lost and made again is
+    not noticed, unless isod does not know any more what came meanwhile: that is EventsLost."""
 
-    def __init__(self, client: Client, subscribed: Subscribed, since: int | None) -> None:
-        super().__init__(subscribed, since)
+    def __init__(
+        self,
+        client: Client,
+        home: Connection,
+        kinds: tuple[Family, ...],
+        subscribed: Subscribed,
+        since: int | None,
+    ) -> None:
+        super().__init__(kinds, subscribed, since)
         self._client = client
+        self.home = home
 
     def __iter__(self) -> Self:
         return self
@@ -259,15 +338,25 @@ class Events(EventStream):
     def __next__(self) -> Notice:
         if self.over:
             raise StopIteration
-        return self._taken(self._client.next_event(self.subscription))
+        return self._taken(self._client._next_of(self))
+
+    @property
+    def has_some(self) -> bool:
+        """Whether there are events that were received and not taken."""
+        return self.home.has_event(self.subscription)
+
+    def _move(self, subscribed: Subscribed, home: Connection) -> None:
+        self.subscription, self.home = subscribed.subscription, home
 
     def close(self) -> None:
         """End the subscription. Closing twice is harmless, and so is a connection that is lost."""
         over, self.over = self.over, True
-        self._client._conversation.events.forget(self.subscription)
+        self.home.forget(self.subscription)
+        if self in self._client._streams:
+            self._client._streams.remove(self)
         if not over:
             with suppress(ClientError, TimeoutError):
-                self._client._run(exchange.unsubscribe(self.subscription))
+                carry(exchange.unsubscribe(self.subscription), self.home.ask)
 
     def __enter__(self) -> Self:
         return self

@@ -23,10 +23,12 @@ from .event_queue import Event, EventQueue
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a call brought. Whoever holds it owns the fds."""
+    """What a call brought. Whoever holds it owns the fds. ``repeated``: the call had been made
+    before, on a connection that was lost."""
 
     value: object
     fds: tuple[int, ...] = ()
+    repeated: bool = False
 
 
 class Conversation:

@@ -14,8 +14,15 @@ class ClientError(Exception):
 
 
 class ConnectionLost(ClientError):  # noqa: N818
-    """There is no connection, or none any more. Leases and their fds do not notice; connect again.
-    Whether a call that was under way took effect is not known: acquire again with its key."""
+    """There is no connection, or none any more. Leases and their fds do not notice.
+
+    ``unknown``: a call was under way, and whether it took effect is not known. Without, nothing
+    was done.
+    """
+
+    def __init__(self, message: str, *, unknown: bool = False) -> None:
+        super().__init__(message)
+        self.unknown = unknown
 
 
 class ProtocolError(ClientError):
@@ -38,7 +45,11 @@ class EventsLost(ClientError):  # noqa: N818
 
 class CallError(ClientError):
     """The call was answered by an error. Those of JSON-RPC itself (negative codes) mean that the
-    caller made a mistake or the daemon has a fault; isod's own are Refused."""
+    caller made a mistake or the daemon has a fault; isod's own are Refused.
+
+    ``repeated``: the call had been made before, on a connection that was lost: a release that is
+    answered by ``not_found`` was done then.
+    """
 
     def __init__(self, code: int, message: str, data: Mapping[str, object]) -> None:
         detail = data.get("detail")
@@ -46,6 +57,7 @@ class CallError(ClientError):
         self.code = code
         self.message = message
         self.data = data
+        self.repeated = False
 
 
 class Refused(CallError):  # noqa: N818

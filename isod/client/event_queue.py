@@ -44,6 +44,10 @@ class EventQueue:
                 return event
         return None
 
+    def has(self, subscription: str) -> bool:
+        """Whether there is an event of a subscription to be taken."""
+        return any(event.get("subscription") == subscription for event in self._events)
+
     def forget(self, subscription: str) -> None:
         """Nobody takes the events of this subscription any more."""
         self._over.add(subscription)

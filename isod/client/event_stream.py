@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from pydantic import ValidationError
 
@@ -17,10 +17,18 @@ class EventStream:
     """``seq`` is that of the latest event that was taken: a later subscription that begins
     ``since`` there misses none. ``over`` says that there will be none any more."""
 
-    def __init__(self, subscribed: Subscribed, since: int | None) -> None:
+    def __init__(
+        self, kinds: tuple[Family, ...], subscribed: Subscribed, since: int | None
+    ) -> None:
         self.subscription = subscribed.subscription
         self.seq = subscribed.seq if since is None else since
         self.over = False
+        self._kinds = kinds
+
+    def _renewing(self) -> Exchange[Subscribed]:
+        """Subscribe again, on another connection, to what comes after the latest event that was
+        taken. The former connection has none any more that nobody took."""
+        return subscribe(self._kinds, self.seq)
 
     def _taken(self, event: Mapping[str, object]) -> Notice:
         """Read an event. Raises EventsLost at the gap that ends the subscription."""
@@ -33,8 +41,3 @@ class EventStream:
             self.over = True
             raise EventsLost(notice.seq, notice.note or "", gone=notice.lost)
         return notice
-
-
-def subscribing(kinds: Iterable[Family], since: int | None) -> Exchange[Subscribed]:
-    """Raises ValueError at once for kinds that there are not."""
-    return subscribe(tuple(kinds), since)

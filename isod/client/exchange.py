@@ -8,7 +8,7 @@ returns; on any error they are closed.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -29,6 +29,10 @@ from .files import LeasedFiles
 
 NAME = f"isod-python/{isod.__version__}"
 LISTING_TRIES = 4
+# After a lost answer: how often and when to look again for what became of the lease.
+SETTLING = (0.1, 0.4, 1.0)
+# How long the devices of a lease whose answer was lost may take to come back.
+ENDING_SECONDS = 30.0
 PAGE_ITEMS = 100
 
 T = TypeVar("T")
@@ -39,10 +43,11 @@ Wanted = Address | str | request.WantedDevice | request.WantedPool
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A call to be made."""
+    """A call to be made, ``after`` so many seconds."""
 
     method: str
     params: BaseModel | Mapping[str, object]
+    after: float = 0.0
 
 
 Exchange = Generator[Question, Answer, T]
@@ -135,7 +140,66 @@ def acquire(
         key=key,
         anchor=anchor,
     )
-    return _granted((yield Question("lease.acquire", asked)))
+    return _acquired(asked)
+
+
+def _acquired(asked: request.Acquire) -> Exchange[Grant]:
+    """The lease and its files, also if the first answer was lost with a connection. Then its hold
+    went, too, and the lease ends if it lives by that: wait for its end, and get another. A lease
+    with another anchor stands, and gives its files again."""
+    question, again = Question("lease.acquire", asked), False
+    tries = iter(SETTLING)
+    while True:
+        try:
+            answer = yield question
+        except Refused as refused:
+            again = again or refused.repeated
+            if not again or not (yield from _is_the_lost_one(refused, asked)):
+                raise
+            pause = next(tries, None)
+            if pause is None:
+                raise
+            patient = asked.model_copy(update={"wait": max(asked.wait, ENDING_SECONDS)})
+            question = Question("lease.acquire", patient, pause)
+            continue
+        grant, again = _granted(answer), again or answer.repeated
+        if not again or len(grant.files) or not _has_files(grant.lease):
+            return grant
+        opened = yield from _opened(grant)
+        pause = next(tries, None)
+        if opened is not None or pause is None:
+            return opened or grant
+        question = Question("lease.acquire", asked, pause)
+
+
+def _is_the_lost_one(refused: Refused, asked: request.Acquire) -> Exchange[bool]:
+    """Whether what is asked for belongs to the very lease whose answer was lost."""
+    holder = refused.data.get("holder")
+    name = holder.get("lease") if isinstance(holder, dict) and holder.get("yours") else None
+    if refused.reason is not Reason.group_busy or not isinstance(name, str):
+        return False
+    try:
+        found = yield from lease(name)
+    except Refused as gone:
+        return gone.reason is Reason.not_found
+    return found.key is not None and found.key == asked.key
+
+
+def _opened(grant: Grant) -> Exchange[Grant | None]:
+    """The lease with fresh files; None if it gives none, or not yet. Whoever asks it then is told
+    why."""
+    secret = grant.lease.secret
+    if secret is None or grant.lease.state != "leased":
+        return None
+    try:
+        fresh = yield from reopen(grant.lease.id, secret)
+    except Refused:
+        return None
+    return replace(fresh, lease=fresh.lease.model_copy(update={"secret": secret}))
+
+
+def _has_files(lease: reply.LeaseInfo) -> bool:
+    return lease.anchor == "hold" or lease.hand_over != "nodes"
 
 
 def reopen(identity: str, secret: str) -> Exchange[Grant]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from isod.model.reason import Reason
 from isod.model.reply import LeaseInfo
 
-from .errors import ClientError
+from .errors import ClientError, Refused
 from .exchange import Exchange, Grant, release, reopen
 from .files import LeasedFiles
 
@@ -57,7 +58,13 @@ class HeldLease:
         return f"<Lease {self.id} {self.info.state} {self.files!r}>"
 
     def _releasing(self) -> Exchange[LeaseInfo]:
-        self.info = yield from release(self.id, self.secret)
+        try:
+            self.info = yield from release(self.id, self.secret)
+        except Refused as refused:
+            # Asked again after a lost connection: the first time it was done, and it is over.
+            if not (refused.repeated and refused.reason is Reason.not_found):
+                raise
+            self.info = self.info.model_copy(update={"state": "draining"})
         self.files.close()
         return self.info
 

@@ -34,8 +34,8 @@ class Holder:
         self.opened: dict[str, int] = {}
         self.events: Events | None = None
 
-    def connect(self, socket: str = SOCKET) -> None:
-        self.client = Client.connect(socket, timeout=PATIENCE)
+    def connect(self, socket: str = SOCKET, reconnect: float = 0.0) -> None:
+        self.client = Client.connect(socket, timeout=PATIENCE, reconnect=reconnect)
 
     def call(self, method: str, **params: object) -> object:
         assert self.client is not None

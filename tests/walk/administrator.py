@@ -13,7 +13,9 @@ from .stage import Stage
 
 
 def admins(stage: Stage) -> Client:
-    return Client.connect(stage.socket.parent / "admin" / "admin.sock", timeout=PATIENCE)
+    return Client.connect(
+        stage.socket.parent / "admin" / "admin.sock", timeout=PATIENCE, reconnect=0
+    )
 
 
 def revoke(stage: Stage, lease: str, **how: object) -> dict[str, Any]:

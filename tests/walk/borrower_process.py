@@ -40,9 +40,10 @@ class BorrowerProcess:
         self.subscriptions: dict[str, object] = {}
         self.machine: tuple[str, Path] = ("", Path())
 
-    def connect(self, socket: str, kind: str, root: str) -> None:
+    def connect(self, socket: str, kind: str, root: str, reconnect: float = 0.0) -> None:
+        """Walks look at each loss themselves, unless they ask for a client that goes on."""
         self.machine = (kind, Path(root))
-        self.client = Client.connect(socket)
+        self.client = Client.connect(socket, reconnect=reconnect)
 
     def disconnect(self) -> None:
         self._client.close()
@@ -71,12 +72,12 @@ class BorrowerProcess:
         wanted = [{"address": f"pci:{device}"} for device in devices]
         params = {"devices": wanted, **wishes}
         call = {"jsonrpc": "2.0", "id": "unread", "method": "lease.acquire", "params": params}
-        self._client._socket.send(json.dumps(call).encode())
+        self._client._connection.socket.send(json.dumps(call).encode())
 
     def await_answer(self) -> None:
         """Wait until an answer lies in the socket, and leave it there."""
         poll = select.poll()
-        poll.register(self._client._socket, select.POLLIN)
+        poll.register(self._client._connection.socket, select.POLLIN)
         assert poll.poll(60_000), "no answer came"
 
     def acquire(self, devices: list[str], name: str = "it", **wishes: Any) -> dict[str, Any]:

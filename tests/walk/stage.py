@@ -89,7 +89,7 @@ class Stage:
     def greet(self) -> None:
         """Wait until a daemon that was begun listens, and look at it."""
         self.daemon.until_it_listens()
-        self._control = Client.connect(self.socket, timeout=PATIENCE)
+        self._control = Client.connect(self.socket, timeout=PATIENCE, reconnect=0)
         self._idle_sockets = self.daemon.fds()["socket"]
 
     def stop(self, seconds: float = PATIENCE) -> None:

@@ -100,7 +100,7 @@ def test_a_stop_finishes_what_is_under_way(raised: Raise, borrower: Start) -> No
         stage.daemon.until(lambda: stage.lease_count() == 1, "nothing was begun")
         stage.daemon.ask_to_stop()
         stage.manager.wait_for("STOPPING=1", PATIENCE)
-        with pytest.raises(Refused) as refused, Client.connect(stage.socket) as late:
+        with pytest.raises(Refused) as refused, Client.connect(stage.socket, reconnect=0) as late:
             late.acquire([stage.machine.device("pair")])
         assert refused.value.reason is Reason.stopping
     assert client.answer()["state"] == "leased"

@@ -98,16 +98,21 @@ def _hold(link: Link, lease: Lease, signals: int) -> None:
     while woken is Woken.by_time and not _has_ended(link, lease):
         woken = wait(signals, lease.files.hold, LOOK_SECONDS)
     if woken is Woken.by_signal:
-        with suppress(ClientError):  # closing the hold, which comes next, says the same
-            lease.release()
+        # At once or not at all: closing the hold, which comes next, says the same.
+        with suppress(ClientError, TimeoutError), _at_once(link) as client:
+            client.release(lease.id, lease.secret)
     else:
         show(Text(f"Lease {escape(lease.id)} has ended."), on_stderr=True)
 
 
+def _at_once(link: Link) -> Client:
+    """A connection of its own that waits for nobody: a signal to end may come at any time."""
+    return Client.connect(link.socket, timeout=LOOK_SECONDS, reconnect=0)
+
+
 def _has_ended(link: Link, lease: Lease) -> bool:
-    """Ask isod, on a connection of its own: connections do not survive a restart, leases do."""
     try:
-        with Client.connect(link.socket, timeout=LOOK_SECONDS) as client:
+        with _at_once(link) as client:
             return client.lease(lease.id).state != "leased"
     except Refused:
         return True  # it is not known any more

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import select
+from contextlib import suppress
 
 import click
 from rich.text import Text
 
 from isod.cli.failure import EXIT_CODES
-from isod.cli.holding import ending_signals
+from isod.cli.holding import ToldToEnd, ending_signals, interruptible
 from isod.cli.link import Link
 from isod.cli.output import show, show_json
 from isod.cli.screen.event import event_line
 from isod.cli.screen.terminal import escape
 from isod.client.blocking import Client, Events
-from isod.client.errors import EventsLost
+from isod.client.errors import ConnectionLost, EventsLost
+from isod.client.reconnection import SECONDS
 from isod.model.notice import GAP, Notice
 from isod.model.request import FAMILIES, Family
 
@@ -45,16 +47,30 @@ def families(text: str) -> tuple[Family, ...]:
     metavar="SEQ",
     help="Begin after the event of that seq (see --json), with what was missed.",
 )
+@click.option(
+    "--reconnect",
+    type=click.FloatRange(min=0),
+    default=SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for isod when it was ended, as by a restart.",
+)
 @click.option("--everybody", is_flag=True, help="Everybody's leases, not yours alone. For root.")
 @json_option
 @click.pass_obj
 def watch(
-    link: Link, *, kinds: tuple[Family, ...], since: int | None, everybody: bool, as_json: bool
+    link: Link,
+    *,
+    kinds: tuple[Family, ...],
+    since: int | None,
+    reconnect: float,
+    everybody: bool,
+    as_json: bool,
 ) -> None:
     """Tell what happens to leases, devices and policy, a line for each event.
 
-    Ends on Ctrl-C or SIGTERM (exit code 0), and when isod ends (exit code 4). Where events had to
-    be left out it says so, and goes on.
+    Ends on Ctrl-C or SIGTERM (exit code 0), and when isod ends and does not come back (exit code
+    4). Where events had to be left out, as by a restart, it says so, and goes on.
 
     \b
     Examples:
@@ -63,15 +79,19 @@ def watch(
       isoctl watch --json --since 1760000000000077
     """
     way = link.administrators if everybody else link
-    with way.connect(as_json=as_json) as client, ending_signals() as signals:
+    connection = way.connect(as_json=as_json, reconnect=reconnect, on_lost=_tell_end)
+    with connection as client, ending_signals() as signals, suppress(ToldToEnd):
         # Left without events.unsubscribe: the end of the connection says the same, at once.
         while True:
-            events = client.events(kinds, since)
+            with interruptible(signals):
+                events = client.events(kinds, since)
             if since is None:
                 show(Text("Watching until Ctrl-C.", style="dim"), on_stderr=True)
             try:
                 while _wait(signals, client):
-                    _tell(next(events), whose=everybody, as_json=as_json)
+                    with interruptible(signals):
+                        event = next(events)
+                    _tell(event, whose=everybody, as_json=as_json)
             except EventsLost as lost:
                 since = lost.seq
                 _tell_loss(events, lost, as_json=as_json)
@@ -92,6 +112,10 @@ def _tell(event: Notice, *, whose: bool, as_json: bool) -> None:
         show_json(event.model_dump(mode="json", exclude_defaults=True), lines=None)
     else:
         show(event_line(event, whose=whose))
+
+
+def _tell_end(lost: ConnectionLost) -> None:
+    show(Text(escape(f"{lost}; connecting again."), style="yellow"), on_stderr=True)
 
 
 def _tell_loss(events: Events, lost: EventsLost, *, as_json: bool) -> None:

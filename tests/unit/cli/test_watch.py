@@ -154,7 +154,30 @@ def test_the_daemons_end_is_the_end() -> None:
     own = os.geteuid()
     with ExitStack() as stack:
         with raised((own, own), lambda machine: build(machine, STANDARD)) as stage:
-            process = stack.enter_context(watching(Cards(stage, iter(()))))
+            process = stack.enter_context(watching(Cards(stage, iter(())), "--reconnect", "0.2"))
         _, said = process.communicate(timeout=30)
     assert process.returncode == 4
-    assert said == "Error: isod closed the connection\n"
+    assert said.startswith("isod closed the connection; connecting again.\nError: cannot connect")
+    assert said.endswith("isod did not come back within 0.2 seconds\n")
+
+
+def test_the_daemons_end_is_the_end_at_once_for_who_does_not_wait() -> None:
+    own = os.geteuid()
+    with ExitStack() as stack:
+        with raised((own, own), lambda machine: build(machine, STANDARD)) as stage:
+            process = stack.enter_context(watching(Cards(stage, iter(())), "--reconnect", "0"))
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (4, "Error: isod closed the connection\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_wait_for_a_daemon_that_is_away(number: signal.Signals) -> None:
+    own = os.geteuid()
+    with ExitStack() as stack:
+        with raised((own, own), lambda machine: build(machine, STANDARD)) as stage:
+            process = stack.enter_context(watching(Cards(stage, iter(()))))
+        assert process.stderr is not None
+        assert process.stderr.readline() == "isod closed the connection; connecting again.\n"
+        process.send_signal(number)
+        _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (0, "")

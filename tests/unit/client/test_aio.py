@@ -245,7 +245,7 @@ async def test_the_end_of_the_connection_reaches_every_task(wire: Wire) -> None:
 async def test_closing_wakes_whoever_waits(wire: Wire) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(3):
-            nursery.start_soon(_expect, wire.client, ConnectionLost, "broke")
+            nursery.start_soon(_expect, wire.client, ConnectionLost, "closed here")
         await trio.testing.wait_all_tasks_blocked()
         wire.client.close()
     with pytest.raises(ConnectionLost):
@@ -277,7 +277,7 @@ async def test_packets_that_break_the_rules(wire: Wire, data: bytes) -> None:
 
 
 async def test_sending_waits_for_room(wire: Wire) -> None:
-    wire.client._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    wire.client._connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     calls = 50
     async with trio.open_nursery() as nursery:
         for _ in range(calls):
