@@ -39,7 +39,7 @@ _PRIORITY = {
 
 
 class Journal(Protocol):
-    """Where records go."""
+    """Where records go. ``record`` raises OSError when it cannot take one."""
 
     def record(self, kind: str, message: str, **fields: str | int) -> None: ...
 
@@ -78,6 +78,31 @@ class SystemJournal:
         )
 
 
+class SteadyJournal:
+    """Another journal, and what goes on without it: a record that it cannot take (journald refuses,
+    there is no file descriptor for a long one, nobody reads standard error) is counted, and how
+    many were lost is said before the next one that it takes.
+
+    A record is made in the middle of an event's effects, and none of them may be left out for it.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._lost = 0
+        self._why = ""
+
+    def record(self, kind: str, message: str, **fields: str | int) -> None:
+        try:
+            if self._lost:
+                text = f"{self._lost} records of the log were lost: {self._why}"
+                self._journal.record("daemon", text)
+                self._lost = 0
+            self._journal.record(kind, message, **fields)
+        except OSError as error:
+            self._lost += 1
+            self._why = error.strerror or str(error)
+
+
 def open_journal() -> Journal:
-    """The system's journal when standard error goes there, else the stream."""
-    return SystemJournal() if os.environ.get("JOURNAL_STREAM") else StreamJournal()
+    """The system's journal when standard error goes there, else the stream; it raises nothing."""
+    return SteadyJournal(SystemJournal() if os.environ.get("JOURNAL_STREAM") else StreamJournal())
