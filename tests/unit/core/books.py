@@ -5,12 +5,10 @@ checked against these books, never against the ledger's word alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from isod.core.isolation import Isolation
 from isod.core.ledger import Ledger
-from isod.core.reconcile import Newcomer, newcomers, news
 from isod.model.address import Address
 from isod.model.effect import (
     Announce,
@@ -32,7 +30,6 @@ from isod.model.effect import (
     Unquarantine,
 )
 from isod.model.event import (
-    Deadline,
     DeliveryFailed,
     Ending,
     Event,
@@ -43,26 +40,28 @@ from isod.model.event import (
     PeerNotEnded,
     Prepared,
     PrepareFailed,
-    Recovered,
-    Revoke,
     ScrubAgain,
 )
 from isod.model.lease import Lease, State
 from isod.model.policy import Policy
+from isod.model.quarantine import QuarantineEntry
 from isod.model.step import (
     Bind,
     Fence,
+    GrantNodes,
     HotReset,
     Limit,
     OpenFile,
+    OpenGroup,
     OpenIommufd,
     Reset,
+    RevokeNodes,
     Step,
     Unbind,
 )
 
 from . import scrubbing
-from .machine import BEFORE, GONE, PLUGGED, Machine
+from .machine import GONE, Machine
 from .scrubbing import FAILED
 
 
@@ -73,14 +72,25 @@ class Late:
     event: Event
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What was decided about a lease. ``shown`` are the steps that explain shows; ``counted`` the
+    devices that count in a quota, by address and generation, with the rule's name."""
+
+    uid: int
+    shown: tuple[Step, ...]
+    counted: tuple[tuple[Address, int, str], ...] = ()
+
+
 @dataclass
-class Shell(Machine):
+class Books(Machine):
     """Carries effects out on its books, one at a time, when the test says so.
 
     ``unseen``: leases whose client has bound none of its cdevs, so that no probe sees them.
     ``touched``: what a plan's steps have bound or unbound, as far as no restart came between.
     ``timers``: when each lease's timer runs out. ``cut``: leases that are taken back without being
-    asked.
+    asked. ``anchors``: leases whose hold a client has. ``quarantine``: what is on disk of it.
+    ``records``: what was decided about each lease.
     """
 
     ledger: Ledger = field(default_factory=Ledger)
@@ -90,6 +100,9 @@ class Shell(Machine):
     touched: dict[str, set[Address]] = field(default_factory=dict)
     timers: dict[str, float] = field(default_factory=dict)
     cut: set[str] = field(default_factory=set)
+    anchors: set[str] = field(default_factory=set)
+    quarantine: dict[Address, QuarantineEntry] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
     now: float = 1000.0
     answered: Counter[str] = field(default_factory=Counter)
     visits: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -111,15 +124,17 @@ class Shell(Machine):
 
     def apply(self, event: Event) -> None:
         name = getattr(event, "lease", None)
-        before = self.ledger.leases.get(name) if isinstance(name, str) else None
-        self.visits[before.state.value if before else "-", type(event).__name__] += 1
+        before = self._states()
+        state = before.get(name) if isinstance(name, str) else None
+        self.visits[state.value if state else "-", type(event).__name__] += 1
         self.steps += 1
         effects = self.ledger.apply(event, self.now)
-        after = self.ledger.leases.get(name) if isinstance(name, str) else None
-        state = after.state if after else None
-        self.changes += before is None or state is not before.state
+        self.changes += before != self._states()
         for effect in effects:
             self._take(effect, str(name))
+
+    def _states(self) -> dict[str, State]:
+        return {name: lease.state for name, lease in self.ledger.leases.items()}
 
     def _take(self, effect: Effect, name: str) -> None:
         match effect:
@@ -142,7 +157,12 @@ class Shell(Machine):
             case Announce(kind="lease.ended", lease=row):
                 # Killed in between, isod tells it once more; the other way round nobody ever would.
                 assert row.id in self.store, "its row was gone before its end was told"
-            case Announce() | Quarantine() | Unquarantine() | Freed():
+            case Quarantine(entries=entries):
+                self.quarantine |= {entry.address: entry for entry in entries}
+            case Unquarantine(address=address):
+                if address is not None:
+                    self.quarantine.pop(address, None)
+            case Announce() | Freed():
                 pass
             case Drain():
                 for step in effect.steps:
@@ -199,44 +219,58 @@ class Shell(Machine):
         """What a rule wants scrubbed and could not be is given to nobody."""
         if isinstance(failed, Reset | HotReset) and failed.required:
             there = {device.address for device in lease.devices if self.is_there(device)}
-            left = (scrubbing.of_which(lease, failed) & there) - self.ledger.quarantined.keys()
+            left = (scrubbing.of_which(lease, failed) & there) - self.quarantine.keys()
             assert not left, f"{left} not scrubbed and given out again"
 
     def _prepare(self, effect: Prepare, fail_at: int | None) -> None:
         touched = self.touched.setdefault(effect.lease.id, set())
+        record = self.records.get(effect.lease.id)
+        if record is not None and effect.lease.state is State.preparing:
+            assert effect.steps == record.shown, "another plan than explain shows"
         for place, step in enumerate(effect.steps):
             refusal = self._obstacle(step, effect.lease)
-            if place == fail_at and refusal is None:
-                refusal = scrubbing.failing(step)
             if isinstance(step, Bind | Unbind):
                 touched.add(step.address)
-                if refusal is not None and refusal is not GONE:
-                    self.run(step)  # it did its work and failed afterwards, say at reading back
+            if place == fail_at and refusal is None:
+                refusal = scrubbing.failing(step)
+                if isinstance(step, Bind | Unbind | GrantNodes):
+                    self.run(step, effect.lease)  # and failed afterwards, say at reading back
             if refusal is not None:
                 self.apply(PrepareFailed(effect.lease.id, place + 1, refusal))
                 if refusal is not GONE:
                     self._check_unclean(effect.lease, step)
                 return
             self.run(step, effect.lease)
-        opened = [step.devices for step in effect.steps if isinstance(step, OpenIommufd)]
-        files = (OpenFile("iommufd", -1),) if opened else ()
-        if opened:
-            self.ours[effect.lease.id] = frozenset(opened[0])
+        opening = [s for s in effect.steps if isinstance(s, OpenIommufd | OpenGroup | GrantNodes)]
+        files: tuple[OpenFile, ...] = ()
+        for step in opening:
+            self.given[effect.lease.id] = self.reach(step)
+            if not isinstance(step, GrantNodes):
+                self.ours[effect.lease.id] = self.reach(step)
+                files = (OpenFile("iommufd" if isinstance(step, OpenIommufd) else "group", -1),)
         self.apply(Prepared(effect.lease.id, files, effect.lease.devices))
 
     def _deliver(self, effect: Deliver, *, fails: bool, unseen: bool) -> None:
-        opened = self.ours.pop(effect.lease.id, frozenset())
+        given = self.given.pop(effect.lease.id, frozenset())
+        self.ours.pop(effect.lease.id, None)
         self.answered[effect.lease.id] += 1
         if fails:
             # The files are closed; that it failed is said a moment later, whatever came between.
             self.todo.append(Late(DeliveryFailed(effect.lease.id)))
             return
-        self.holders[effect.lease.id] = opened
-        if unseen:
+        if effect.lease.hand_over == "nodes":  # by path, as long as it may
+            may = {name.number for name, _ in self.rights}
+            given = frozenset(one for one in given if self.host.devices[one].group in may)
+        self.holders[effect.lease.id] = given
+        self.anchors.add(effect.lease.id)
+        if unseen and effect.lease.hand_over == "iommufd":
             self.unseen.add(effect.lease.id)
 
     def _drain(self, effect: Drain) -> None:
         lease = self.ledger.leases[effect.lease.id]
+        for step in effect.steps:
+            if isinstance(step, RevokeNodes):
+                self.run(step)
         if not lease.ever_leased and lease.id in self.touched:
             strangers = {d.address for d in effect.devices} - self.touched[lease.id]
             assert not strangers, f"a roll-back is after {strangers}, which no step touched"
@@ -265,8 +299,7 @@ class Shell(Machine):
         """What it has open closes as it dies; that it was ended may be told a moment later."""
         event = PeerNotEnded(lease, FAILED) if fails else PeerEnded(lease, "killed")
         if not fails:
-            self.holders.pop(lease, None)
-            self.unseen.discard(lease)
+            self._dies(lease)
             self.todo.append(Late(Ending(lease, "its hold was closed")))
         if late:
             self.todo.append(Late(event))
@@ -285,94 +318,7 @@ class Shell(Machine):
             self.run(fence)
         self.apply(Fenced(effect.lease.id))
 
-    # --- what others do to the host -------------------------------------------------------------
-
-    def take(self, address: Address) -> None:
-        """An administrator binds a device that nobody has open to a driver, or gives it back."""
-        if address in self.taken:
-            self.taken.discard(address)
-            device = self.host.devices[address]
-            leased = device.group is not None and self.ledger.owner_of(device.group)
-            self.drivers[address] = "vfio-pci" if leased else device.driver
-        else:
-            self.taken.add(address)
-            self.drivers[address] = "admins"
-        self.told = False
-
-    def pull(self, address: Address) -> None:
-        """An administrator unbinds a leased device, which waits for its client; or binds it."""
-        self.drivers[address] = "vfio-pci" if self.drivers[address] is None else None
-        self.told = False
-
-    def reconcile(self, judge: Callable[[Newcomer], Event]) -> None:
-        """The ledger is told what differs. Asked again, there is nothing more to say."""
-        isolation = Isolation(self.picture(), self.policy)
-        while found := news(isolation, self.ledger):
-            for event in found:
-                self.apply(event)
-        for newcomer in newcomers(isolation, self.ledger):
-            if newcomer.lease == self.ledger.leases[newcomer.lease.id]:
-                self.apply(judge(newcomer))
-        left = news(isolation, self.ledger)
-        assert left == (), left
-        self.told = True
-
-    def kill(self) -> None:
-        """The daemon is killed: what it had in memory and open is gone, the store's rows stay.
-        It comes back and recovers."""
-        rows = list(self.store.values())
-        self.todo.clear()
-        self.timers.clear()
-        self.ours.clear()
-        self.touched.clear()  # how far a plan had come is not known any more
-        self.ledger = Ledger()
-        for row in rows:
-            self.apply(Recovered(row, held=False))
-
-    def close(self, lease: str) -> None:
-        """The client of a lease is gone, with all that it had open."""
+    def _dies(self, lease: str) -> None:
         self.holders.pop(lease, None)
         self.unseen.discard(lease)
-        self.apply(Ending(lease, "its hold was closed"))
-
-    def revoke(self, lease: str, *, at_once: bool) -> None:
-        """Somebody wants a lease back."""
-        if at_once:
-            self.cut.add(lease)
-        self.apply(Revoke(lease, "revoked", at_once))
-
-    def wait(self, seconds: float) -> None:
-        """Time passes; timers run out."""
-        self.now += seconds
-        for lease in [name for name, due in self.timers.items() if due <= self.now]:
-            del self.timers[lease]
-            self.apply(Deadline(lease))
-
-    def _pull_strangers(self) -> None:
-        """What was plugged in and is nobody's keeps no scrub waiting any more."""
-        leases = self.ledger.leases.values()
-        known = {(d.address, d.generation) for lease in leases for d in lease.devices}
-        plugged = [d for d in self.host.devices.values() if d.generation >= PLUGGED]
-        strangers = {d.address for d in plugged if (d.address, d.generation) not in known}
-        if strangers:
-            left = {a: d for a, d in self.host.devices.items() if a not in strangers}
-            self.change_host(replace(self.host, devices=left))
-
-    def end_everything(self) -> None:
-        """All clients and foreign programs go, and everything finishes: all is as it was."""
-        self.holders.clear()
-        self.foreign.clear()
-        while self.ledger.leases:
-            for name in list(self.ledger.leases):
-                self.close(name)
-            while self.todo:
-                self._pull_strangers()
-                self.carry_out(0)
-                self.holders.clear()
-        assert not self.store
-        for address in self.taken:
-            self.drivers[address] = self.host.devices[address].driver
-        former = {address: device.driver for address, device in self.host.devices.items()}
-        stranded = {a: d for a, d in self.drivers.items() if d != former[a]}
-        assert not stranded, f"stranded: {stranded}"
-        assert self.limit == BEFORE, "a raised limit was left"
+        self.anchors.discard(lease)

@@ -6,9 +6,10 @@ from collections import Counter
 
 from isod.model.address import Address
 from isod.model.effect import GiveBack, Prepare
-from isod.model.lease import Lease
+from isod.model.lease import Lease, State
 
-from .books import Shell
+from .promises import check_quotas
+from .shell import Shell
 
 
 def check(shell: Shell) -> None:
@@ -26,7 +27,10 @@ def check(shell: Shell) -> None:
             assert owner.id == name, f"{address} is open by another than its owner"
     assert shell.store.keys() == shell.ledger.leases.keys()
     assert shell.timers.keys() <= shell.ledger.leases.keys(), "a timer of a lease that is gone"
+    assert shell.quarantine == shell.ledger.quarantined, "what is quarantined was forgotten"
     _check_operations(shell)
+    _check_rights(shell)
+    check_quotas(shell)
     for together in shell.isolation.joined():
         has = {owner.id for n in together if (owner := shell.ledger.owner_of(n)) is not None}
         _check_owners(shell, [lease for lease in shell.ledger.leases.values() if lease.id in has])
@@ -50,3 +54,12 @@ def _check_operations(shell: Shell) -> None:
             fate = {shell.fates[device.address] for device in there}
             assert busy.isdisjoint(fate), f"{effect.lease.id} meets another operation"
             busy |= fate
+
+
+def _check_rights(shell: Shell) -> None:
+    """Who may open a node has a lease of its group."""
+    for name, uid in shell.rights:
+        owner = shell.ledger.owner_of(name.number)
+        assert owner is not None, f"uid {uid} may open group {name.number}, which is free"
+        assert owner.owner.uid == uid, f"uid {uid} may open group {name.number} of another"
+        assert owner.state not in {State.fencing, State.scrubbing}, f"{owner.id} is fenced"

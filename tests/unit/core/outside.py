@@ -5,22 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from isod.core.domain import Domains, check_member
-from isod.core.plan import plan_sibling
+from isod.core.domain import Domains
 from isod.core.reconcile import Newcomer
 from isod.core.reset_set import ResetSets
-from isod.core.scrub import is_reset_as_a_set
 from isod.model.address import Address
-from isod.model.event import DeviceJoined, Event, Stranger
+from isod.model.event import Event, Stranger
 from isod.model.host import Device, Group, HostSnapshot
 from isod.model.lease import State
-from isod.model.policy import Policy, Quirk
-from isod.model.reason import RefusedError
+from isod.model.policy import Quirk
 from isod.model.terms import What
 
-from .books import Shell
-from .build import ALICE
+from . import asking
 from .machine import PLUGGED
+from .random_policy import PEERS, random_needs
+from .shell import Shell
 
 
 class Outside:
@@ -59,7 +57,8 @@ class Outside:
             device = self._dice.choice(leased or self._gone)
             self._gone.remove(device)
             self._instances += 1
-            again = replace(device, generation=device.generation + PLUGGED)
+            driver = self._dice.choice((device.driver, *(None,) * 6, "ahci"))
+            again = replace(device, generation=device.generation + PLUGGED, driver=driver)
             self._shell.change_host(_with(self._shell.host, again, 50000 + self._instances))
 
     def exchange(self) -> None:
@@ -110,35 +109,29 @@ class Outside:
                 shell.wait(40.0)
 
     def policy(self) -> None:
-        """Another policy is loaded, with other quirks: the former ones, or one that joins what
-        two leases may have."""
+        """The policy is loaded with the quirks that it had, or with one that joins what two leases
+        may have."""
         leased = sorted({str(address) for address in self._leased()})
         if len(leased) > 1 and self._dice.random() < 0.5:
             named = tuple(What(address=one, exact=True) for one in self._dice.sample(leased, k=2))
-            self._shell.policy = Policy((), 1, quirks=(Quirk("sudden", named),))
+            self._shell.policy = replace(self._first, quirks=(Quirk("sudden", named),))
         else:
             self._shell.policy = self._first
         self.reconcile()
+
+    def needs(self) -> None:
+        """Something is mounted, or a route set; or the other way round."""
+        self._shell.facts = random_needs(self._dice, self._shell.host)
 
     def reconcile(self) -> None:
         self._shell.reconcile(self._judge)
 
     def _judge(self, newcomer: Newcomer) -> Event:
         lease, device = newcomer.lease, newcomer.device
-        if device.address in self._shell.taken or self._dice.random() < 0.2:
-            return Stranger(lease.id, device.address, device.generation, "denied")
-        sets = ResetSets(self._shell.picture())
-        domains = Domains(sets)
-        mates = () if newcomer.group is None else sets.snapshot.members(newcomer.group.number)
-        try:
-            check_member(domains, self._shell.ledger, ALICE, device)
-            leased, steps = plan_sibling(device, to_reset=is_reset_as_a_set(lease))
-        except RefusedError as error:
-            return Stranger(lease.id, device.address, device.generation, error.refusal.message)
-        if any(mate.on_vfio for mate in mates):
-            return Stranger(lease.id, device.address, device.generation, "another may have it")
-        domain = domains.of([device.address])
-        return DeviceJoined(lease.id, leased, steps, newcomer.group, domain)
+        if device.address in self._shell.taken:
+            return Stranger(lease.id, device.address, device.generation, "taken")
+        peer = next(one for one in PEERS if one.uid == lease.owner.uid)
+        return asking.newcomer(self._shell, newcomer, peer)
 
     def _leased(self) -> list[Address]:
         leases = self._shell.ledger.leases.values()

@@ -1,5 +1,5 @@
 """Hosts at random: groups of one and several functions, bridges, virtual functions, mediated
-devices, groups that share a bus, drivers of all kinds; and quirks that join some of the groups."""
+devices, groups that share a bus, drivers and kinds of all sorts."""
 
 from __future__ import annotations
 
@@ -7,34 +7,22 @@ from dataclasses import replace
 from random import Random
 
 from isod.model.host import Device, HostSnapshot
-from isod.model.policy import Policy, Quirk
 
-from .build import at, bridge, device, exactly, host
+from .build import at, bridge, device, host
 
+VENDORS = ("8086", "10de")
+CLASSES = ("020000", "030000", "010802")
+DRIVERS = ("e1000e", "nvme", "shpchp", "pci-stub")
 _DRIVERS = (None, None, "e1000e", "nvme", "vfio-pci", "vfio-pci", "pci-stub")
 _SHAPES = ("one", "several", "several", "bridge", "virtual", "mediated", "shared bus")
 
 
 def random_host(dice: Random) -> HostSnapshot:
-    """One to six places of a random shape; each has a group or several."""
+    """Two to six places of a random shape; each has a group or several."""
     devices: list[Device] = []
-    for group in range(1, dice.randint(1, 6) + 1):
+    for group in range(1, dice.randint(2, 6) + 1):
         devices += _place(dice, dice.choice(_SHAPES), group)
     return host(*devices)
-
-
-def random_policy(dice: Random, snapshot: HostSnapshot) -> Policy:
-    """Up to two quirks, each of two devices, or of all below a bridge."""
-    addresses = sorted(str(address) for address in snapshot.devices)
-    quirks = []
-    for number in range(dice.choice((0, 0, 1, 2))):
-        named = dice.sample(addresses, k=min(2, len(addresses)))
-        above = dice.choice([str(b) for d in snapshot.devices.values() for b in d.bridges] or [""])
-        if above and dice.random() < 0.3:
-            quirks.append(Quirk(f"q{number}", bridge=above))
-        else:
-            quirks.append(Quirk(f"q{number}", tuple(exactly(one) for one in named)))
-    return Policy((), 1, quirks=tuple(quirks))
 
 
 def _place(dice: Random, shape: str, group: int) -> list[Device]:
@@ -43,7 +31,9 @@ def _place(dice: Random, shape: str, group: int) -> list[Device]:
     resets = ("bus",) if old else dice.choice((("flr", "bus"), ("bus",), ()))
 
     def function(short: str, group: int, **facts: object) -> Device:
-        return device(short, group, dice.choice(_DRIVERS), reset_methods=resets, **facts)
+        kind = {"vendor": dice.choice(VENDORS), "device_class": dice.choice(CLASSES)}
+        driver = dice.choice(_DRIVERS)
+        return device(short, group, driver, reset_methods=resets, **kind, **facts)
 
     match shape:
         case "one":
@@ -55,7 +45,10 @@ def _place(dice: Random, shape: str, group: int) -> list[Device]:
             driver = dice.choice((None, "pcieport", "shpchp"))
             above = bridge(f"{bus}:00.0", group, driver, below=below)
             slots = range(1, dice.randint(2, 4))
-            return [above, *(function(f"{below}:{n:02x}.0", group) for n in slots)]
+            return [
+                above,
+                *(function(f"{below}:{n:02x}.0", group, bridges=(above.address,)) for n in slots),
+            ]
         case "virtual":
             short = f"{bus}:00.0"
             count = dice.randint(0, 3)
@@ -66,10 +59,19 @@ def _place(dice: Random, shape: str, group: int) -> list[Device]:
             made = tuple(one.address for one in virtual)
             return [function(short, group, virtual_functions=made), *virtual]
         case "mediated":
-            uuid = f"mdev:{group:08x}-1111-1111-1111-111111111111"
             parent = function(f"{bus}:00.0", group)
-            made_on = replace(device(uuid, group + 80, "vfio_mdev"), parent=parent.address)
-            return [parent] if dice.random() < 0.3 else [parent, made_on]
+            made_on = [
+                replace(
+                    device(
+                        f"mdev:{group:08x}-1111-1111-1111-11111111111{n}",
+                        group + 80 + 8 * n,
+                        "vfio_mdev",
+                    ),
+                    parent=parent.address,
+                )
+                for n in range(dice.randint(0, 2))
+            ]
+            return [parent, *made_on]
         case _:
             above = bridge(f"{bus}:00.0", group, below=f"{group + 96:02x}")
             return [

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from isod.core.plan import plan_reopen
-from isod.model.address import Address
-from isod.model.event import Ending, Granted, Reopen
+from isod.model.event import Ending, Reopen
 from isod.model.host import HostSnapshot
-from isod.model.lease import State
-from isod.model.terms import Revoke
+from isod.model.lease import Lease, State
+from isod.model.peer import Peer
+from isod.model.policy import Who
+from isod.model.terms import Quota, Revoke, What
 
-from .books import Shell
-from .build import device, host, lease_for
+from .asking import ask
+from .build import ALICE, BOB, acquire, allow, deny, device, exactly, host, policy
 from .invariants import check
+from .shell import Shell
 
 HOST: HostSnapshot = host(
     device("01:00.0", 1, "e1000e"),
@@ -28,7 +29,19 @@ HOST: HostSnapshot = host(
     device("03:00.1", 3),
     device("04:00.0", 4),
 )
-ADDRESSES = sorted(HOST.devices)
+SHORTS = sorted(address.short for address in HOST.devices)
+POLICY = policy(
+    deny(exactly("04:00.0"), who=[Who(uids=((BOB.uid, BOB.uid),))]),
+    allow(exactly("02:00.0"), name="disk", scrub="require", revoke=Revoke(10.0, "kill")),
+    allow(
+        What(vendor="8086"),
+        name="rest",
+        memlock=32,
+        take_from=("e1000e",),
+        quota=Quota(devices=2, total=3),
+        revoke=Revoke(10.0, "wait"),
+    ),
+)
 
 
 class Histories(RuleBasedStateMachine):
@@ -36,30 +49,28 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.shell = Shell(HOST)
+        self.shell = Shell(HOST, policy=POLICY)
         self.asked: Counter[str] = Counter()
         self.restarted = False
 
     @rule(
         target=leases,
-        address=st.sampled_from(ADDRESSES),
-        memlock=st.sampled_from([None, 16, 32]),
-        then=st.sampled_from(["wait", "kill"]),
+        peer=st.sampled_from([ALICE, BOB]),
+        short=st.sampled_from(SHORTS),
+        wishes=st.fixed_dictionaries(
+            {},
+            optional={
+                "hand_over": st.sampled_from(["iommufd", "group", "nodes"]),
+                "memlock": st.just(16),
+            },
+        ),
     )
-    def acquire(self, address: Address, memlock: int | None, then: Literal["wait", "kill"]) -> str:
-        lease = lease_for(
-            HOST,
-            f"L{len(self.asked) + 1}",
-            [address],
-            memlock,
-            self.shell.limit,
-            revoke=Revoke(10.0, then),
-        )
-        if any(self.shell.ledger.owner_of(group.number) for group in lease.groups):
+    def acquire(self, peer: Peer, short: str, wishes: dict[str, object]) -> str:
+        name = f"L{len(self.asked) + 1}"
+        if not isinstance(ask(self.shell, peer, acquire(short, **wishes), name), Lease):
             return "none"
-        self.asked[lease.id] += 1
-        self.shell.apply(Granted(lease))
-        return lease.id
+        self.asked[name] += 1
+        return name
 
     @rule(
         choice=st.integers(0, 100),
@@ -105,11 +116,15 @@ class Histories(RuleBasedStateMachine):
     def the_other_program_closes_it(self) -> None:
         self.shell.foreign.discard(3)
 
-    @rule()
-    def restart(self) -> None:
-        """Who waited is told by the connection that broke."""
+    @rule(lost=st.sets(st.integers(1, 9)))
+    def restart(self, lost: set[int]) -> None:
+        """Who waited is told by the connection that broke. Some holds close before isod is back."""
         self.restarted = True
-        self.shell.kill()
+        self.shell.kill({f"L{number}" for number in lost})
+
+    @rule(lease=leases)
+    def client_lets_go_of_all_but_the_hold(self, lease: str) -> None:
+        self.shell.let_go(lease)
 
     @invariant()
     def all_that_must_hold(self) -> None:

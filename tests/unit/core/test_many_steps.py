@@ -8,35 +8,39 @@ from __future__ import annotations
 import os
 import secrets
 from collections import Counter
+from collections.abc import Iterator
 from random import Random
 
 import pytest
 
-from isod.core.domain import Domains, check_domain
 from isod.core.ledger import TABLE
 from isod.core.plan import plan_reopen
-from isod.core.reset_set import ResetSets
-from isod.model.effect import Effect, EndPeer, Prepare
+from isod.model.effect import Drain, Effect, EndPeer, GiveBack, Prepare
 from isod.model.event import (
     Cleared,
     Conflict,
     Ending,
     Granted,
+    PeerEnded,
+    PeerNotEnded,
     Quarantined,
     Recovered,
     Reopen,
 )
 from isod.model.host import HostSnapshot
-from isod.model.lease import State
+from isod.model.lease import Lease, State
 from isod.model.quarantine import QuarantineEntry
-from isod.model.reason import RefusedError
-from isod.model.terms import Revoke
+from isod.model.reason import Refusal
+from isod.model.request import Acquire
+from isod.model.step import Unbind
 
-from .books import Late, Shell
-from .build import ALICE, lease_for
+from . import asking
+from .books import Late
 from .invariants import check
 from .outside import Outside
-from .random_host import random_host, random_policy
+from .random_host import random_host
+from .random_policy import PEERS, random_policy, random_wish
+from .shell import Shell
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +49,34 @@ SEED = int(os.environ.get("ISOD_SEED", str(secrets.randbits(32))))
 LIFE = 400
 VISITS = 50
 CHANGING = 0.3
+_REASONS = (
+    "denied",
+    "group_busy",
+    "host_critical",
+    "in_use_by_driver",
+    "quarantined",
+    "quota",
+    "reset_domain_shared",
+    "terms",
+)
+ANSWERS = (
+    "granted: iommufd",
+    "granted: group",
+    "granted: nodes",
+    "granted: with a sibling, iommufd",
+    "granted: with a sibling, group",
+    "granted: with a sibling, nodes",
+    "granted: with a reset_set, iommufd",
+    "granted: with a reset_set, group",
+    "granted: with a reset_set, nodes",
+    "granted: from a driver",
+    "granted: from a pool",
+    "granted: by may_take",
+    "granted: by two rules",
+    *(f"refused: {reason}" for reason in _REASONS),
+    "restarted: leased",
+    "restarted: quarantined",
+)
 
 
 class History:
@@ -55,7 +87,9 @@ class History:
         host = random_host(dice)
         self.shell = Shell(host, policy=random_policy(dice, host))
         self.outside = Outside(self.shell, dice)
+        self.outside.needs()
         self.count = 0
+        self.answers: Counter[str] = Counter()
 
     @property
     def host(self) -> HostSnapshot:
@@ -64,89 +98,82 @@ class History:
     def live(self) -> None:
         acts = (
             *(self.acquire,) * 4,
-            *(self.carry_out,) * 8,
+            *(self.carry_out,) * 10,
             self.close,
             self.release,
-            self.open_again,
-            self.open_again,
+            *(self.open_again,) * 2,
+            self.let_go,
             self.quarantine,
             self.foreign,
-            *(self.revoke,) * 3,
+            *(self.revoke,) * 4,
             self.wait,
             self.outside.unplug,
             self.outside.plug,
             self.outside.take,
             *(self.outside.policy,) * 2,
             self.outside.reconcile,
+            self.outside.needs,
             *(self.outside.exchange,) * 3,
-            *(self.outside.pull,) * 2,
+            *(self.outside.pull,) * 3,
         )
+        checked: object = None
         for _ in range(LIFE):
             act = self.kill if self.dice.random() < 0.01 else self.dice.choice(acts)
             act()
-            check(self.shell)
+            shell = self.shell
+            now = (shell.steps, id(shell.host), id(shell.policy), len(shell.todo))
+            if now != checked:  # half of the acts find nothing to do
+                check(shell)
+            checked = now
         self.shell.end_everything()
 
     def acquire(self) -> None:
-        taken = self.shell.taken
-        addresses = sorted(
-            a for a, d in self.host.devices.items() if not d.is_bridge and a not in taken
-        )
-        if not addresses:
+        """Mostly of what is free."""
+        devices = [d for d in self.host.devices.values() if not d.is_bridge]
+        devices = [d for d in devices if d.address.bus == "pci" or self.dice.random() < 0.05]
+        owned = self.shell.ledger.owner_of
+        free = [d for d in devices if d.group is not None and owned(d.group) is None]
+        wanted = free if free and self.dice.random() < 0.8 else devices
+        if not wanted:
             return
-        wanted = self.dice.sample(addresses, k=min(len(addresses), self.dice.randint(1, 2)))
-        ledger, groups = self.shell.ledger, self.shell.isolation.groups_of(wanted)
-        members = [address for group in groups for address in group.members]
-        if any(ledger.owner_of(group.number) for group in groups):
-            return
-        if not taken.isdisjoint(members) or not ledger.quarantined.keys().isdisjoint(members):
-            return
-        memlock = self.dice.choice((None, 16, 32))
-        scrub = self.dice.choice(("try", "off", "require"))
-        revoke = Revoke(
-            self.dice.choice((0.0, 5.0, 30.0)), self.dice.choice(("wait", "kill", "kill"))
-        )
+        request = random_wish(self.dice, sorted(str(one.address) for one in wanted))
         self.count += 1
-        try:
-            check_domain(Domains(ResetSets(self.host)), ledger, ALICE, groups)
-            lease = lease_for(
-                self.host,
-                f"L{self.count}",
-                wanted,
-                memlock,
-                self.shell.limit,
-                self.shell.policy,
-                scrub=scrub,
-                revoke=revoke,
-            )
-        except RefusedError:
-            return
-        self.shell.apply(Granted(lease))
+        peer = self.dice.choice(PEERS)
+        answer = asking.ask(self.shell, peer, request, f"L{self.count}")
+        self.answers.update(_words(answer, request))
 
     def carry_out(self) -> None:
         if self.shell.todo:
             place = self.dice.randrange(len(self.shell.todo))
             effect = self.shell.todo[place]
-            if self._is_slow(effect) and self.dice.random() < 0.7:
+            if self.dice.random() < self._slowness(effect):
                 return
             fails = 0.5 if isinstance(effect, EndPeer) else 0.4
-            fail_at = self.dice.randint(0, 6) if self.dice.random() < fails else None
-            late = 0.65 if isinstance(effect, EndPeer) else 0.5
+            last = 1 if isinstance(effect, Prepare) and effect.lease.state is State.joining else 6
+            fail_at = self.dice.randint(0, last) if self.dice.random() < fails else None
+            late = 0.8 if isinstance(effect, EndPeer) else 0.5
             unseen = self.dice.random() < late
             self.shell.carry_out(place, fail_at, unseen=unseen)
 
-    def _is_slow(self, effect: Effect | Late) -> bool:
-        """What much may come in between of: what is told late, a device that joins or leaves."""
+    def _slowness(self, effect: Effect | Late) -> float:
+        """What much may come in between of: what is told late, a device that joins or leaves, fds
+        that are opened anew."""
         if isinstance(effect, Prepare):
-            return effect.lease.state in {State.joining, State.proving}
-        return isinstance(effect, EndPeer | Late)
+            rare = {State.joining: 0.85, State.proving: 0.85, State.reopening: 0.5}
+            return rare.get(effect.lease.state, 0.0)
+        if isinstance(effect, Late):
+            return 0.85 if isinstance(effect.event, PeerEnded | PeerNotEnded) else 0.7
+        return 0.6 if isinstance(effect, GiveBack) else 0.0
 
     def _any_lease(self) -> str | None:
         names = list(self.shell.ledger.leases)
         return self.dice.choice(names) if names else None
 
     def close(self) -> None:
-        if (name := self._any_lease()) is not None:
+        """Mostly one that keeps something."""
+        keepers = sorted(self.shell.holders) if self.dice.random() < 0.6 else []
+        name = self.dice.choice(keepers) if keepers else self._any_lease()
+        if name is not None:
             self.shell.close(name)
 
     def release(self) -> None:
@@ -154,11 +181,17 @@ class History:
             self.shell.apply(Ending(name, "released"))
 
     def revoke(self) -> None:
-        """Mostly of somebody who keeps what it has."""
-        keepers = sorted(self.shell.holders) if self.dice.random() < 0.8 else []
+        """Mostly of somebody who keeps what it has, and will be ended for it."""
+        leases, holders = self.shell.ledger.leases, self.shell.holders
+        keepers = [one for one in leases if holders.get(one) and self.dice.random() < 0.9]
+        ended = [one for one in keepers if leases[one].terms.revoke.then == "kill"]
+        keepers = ended if ended and self.dice.random() < 0.7 else keepers
         name = self.dice.choice(keepers) if keepers else self._any_lease()
         if name is not None:
-            self.shell.revoke(name, at_once=self.dice.random() < 0.5)
+            self.shell.revoke(name, at_once=self.dice.random() < 0.6)
+            places = [p for p, one in enumerate(self.shell.todo) if _drains(one, name)]
+            if places and self.dice.random() < 0.7:
+                self.shell.carry_out(places[0])  # before it can let go
 
     def wait(self) -> None:
         self.shell.wait(self.dice.choice((2.0, 10.0, 40.0)))
@@ -172,10 +205,13 @@ class History:
     def quarantine(self) -> None:
         if not self.host.devices or self.dice.random() < 0.6:
             return
+        known = sorted(self.shell.quarantine)
+        if known and self.dice.random() < 0.8:
+            self.shell.apply(Cleared(self.dice.choice(known)))
+            return
         address = self.dice.choice(sorted(self.host.devices))
         entry = QuarantineEntry(address, "test")
-        event = Quarantined(entry) if self.dice.random() < 0.3 else Cleared(address)
-        self.shell.apply(event)
+        self.shell.apply(Quarantined(entry) if self.dice.random() < 0.5 else Cleared(address))
 
     def foreign(self) -> None:
         """Another root program opens a group that nobody of ours has and no driver holds."""
@@ -189,33 +225,71 @@ class History:
         elif bound and self.shell.ledger.owner_of(group) is None:
             self.shell.foreign.add(group)
 
+    def let_go(self) -> None:
+        if self.shell.anchors:
+            self.shell.let_go(self.dice.choice(sorted(self.shell.anchors)))
+
     def kill(self) -> None:
-        self.shell.kill()
+        """Some clients die with it, and some keep what they have open but the hold."""
+        self.shell.kill([one for one in sorted(self.shell.anchors) if self.dice.random() < 0.4])
+        leases = self.shell.ledger.leases.values()
+        self.answers["restarted: leased"] += sum(one.state is State.leased for one in leases)
+        self.answers["restarted: quarantined"] += len(self.shell.quarantine)
 
 
-def _rare(visits: Counter[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The cells that were not visited often enough."""
+def _drains(effect: Effect | Late, name: str) -> bool:
+    return isinstance(effect, Drain) and effect.lease.id == name
+
+
+def _words(answer: Lease | Refusal | None, request: Acquire) -> Iterator[str]:
+    """What kind of answer that was: all that is true of a grant, or a refusal's reason."""
+    if isinstance(answer, Refusal):
+        yield f"refused: {answer.reason.name}"
+    if not isinstance(answer, Lease):
+        return
+    yield f"granted: {answer.hand_over}"
+    whys = {device.why for device in answer.devices}
+    for why in ("sibling", "reset_set"):
+        if why in whys:
+            yield f"granted: with a {why}, {answer.hand_over}"
+    if any(device.why == "reset_set" and device.rule is None for device in answer.devices):
+        yield "granted: by may_take"
+    if any(isinstance(step, Unbind) for step in answer.plan):
+        yield "granted: from a driver"
+    if request.pools:
+        yield "granted: from a pool"
+    if len({device.rule for device in answer.devices if device.why == "requested"}) > 1:
+        yield "granted: by two rules"
+
+
+def _rare(visits: Counter[tuple[str, str]], answers: Counter[str]) -> list[object]:
+    """The cells that were not visited often enough, and the answers."""
     cells = [(state.value, event.__name__) for state, event in TABLE]
     alone = (Granted, Recovered, Quarantined, Cleared, Conflict)
     cells += [("-", event.__name__) for event in alone]
-    return sorted(cell for cell in cells if visits[cell] < VISITS)
+    rare = sorted(cell for cell in cells if visits[cell] < VISITS)
+    return [*rare, *(answer for answer in ANSWERS if answers[answer] < VISITS)]
 
 
 def test_a_hundred_thousand_steps() -> None:
     dice = Random(SEED)
     print(f"ISOD_SEED={SEED}")
     visits: Counter[tuple[str, str]] = Counter()
+    answers: Counter[str] = Counter()
     steps = changes = hosts = 0
     # A rare cell may want a few more hosts; one that cannot be reached wants another model.
-    while steps < STEPS or (_rare(visits) and steps < 5 * STEPS):
+    while steps < STEPS or (_rare(visits, answers) and steps < 5 * STEPS):
         history = History(dice)
         history.live()
         steps += history.shell.steps
         changes += history.shell.changes
         visits += history.shell.visits
+        answers += history.answers
         hosts += 1
     print(f"{steps} steps on {hosts} hosts, {changes / steps:.0%} changed a state")
     for (state, event), count in sorted(visits.items()):
         print(f"{count:8} {state:10} {event}")
-    assert not _rare(visits)
+    for answer, count in sorted(answers.items()):
+        print(f"{count:8} {answer}")
+    assert not _rare(visits, answers)
     assert changes >= CHANGING * steps
