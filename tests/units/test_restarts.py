@@ -121,10 +121,10 @@ def until_kept(init: Init, count: int) -> None:
 
 
 def test_the_watchdog_ends_who_answers_nobody(init: Init, hardware: Hardware) -> None:
-    """A daemon that stands still is ended and started anew; leases and clients do not notice."""
+    """A daemon that stands still is ended and started anew; its leases do not notice."""
     nvme = hardware.nvme
     with Client(init) as holder:
-        holder.do("connect", reconnect=READY_SECONDS)
+        holder.do("connect")
         lease = holder.do("acquire", device=nvme, key="watched")
         holder.do("use", device=nvme, what="bind")
         config = holder.do("use", device=nvme, what="config")
@@ -133,6 +133,7 @@ def test_the_watchdog_ends_who_answers_nobody(init: Init, hardware: Hardware) ->
         os.kill(outside(main), signal.SIGSTOP)
         init.until_active(but_not=main)
         assert int(init.show("isod.service", "NRestarts")["NRestarts"]) > before
+        holder.do("connect")
         assert holder.do("acquire", device=nvme, key="watched") == lease
         assert holder.do("use", device=nvme, what="config") == config
         holder.do("close", device=nvme)
