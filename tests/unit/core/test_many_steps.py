@@ -105,16 +105,16 @@ class History:
             self.let_go,
             self.quarantine,
             self.foreign,
-            *(self.revoke,) * 4,
-            self.wait,
+            *(self.revoke,) * 6,
+            *(self.wait,) * 2,
             self.outside.unplug,
             self.outside.plug,
             self.outside.take,
-            *(self.outside.policy,) * 2,
+            *(self.outside.policy,) * 3,
             self.outside.reconcile,
             self.outside.needs,
-            *(self.outside.exchange,) * 3,
-            *(self.outside.pull,) * 3,
+            *(self.outside.exchange,) * 5,
+            *(self.outside.pull,) * 4,
         )
         checked: object = None
         for _ in range(LIFE):
