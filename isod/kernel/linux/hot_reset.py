@@ -13,7 +13,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-from isod.kernel.refusal import gone
+from isod.kernel.refusal import gone, refused_by_kernel
 from isod.kernel.scan import pci_directory
 from isod.kernel.scan_group import scan_group
 from isod.kernel.tree import Directory, UnreadableError
@@ -160,5 +160,7 @@ def _present(root: Path, address: Address, generation: int) -> bool:
     try:
         with Directory(pci_directory(root) / address.name) as directory:
             return directory.generation == generation
-    except (FileNotFoundError, UnreadableError):
+    except FileNotFoundError:
         return False
+    except UnreadableError as error:
+        raise refused_by_kernel(f"cannot read {address}", error.errno) from error

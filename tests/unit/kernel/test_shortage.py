@@ -13,10 +13,12 @@ import pytest
 from isod.kernel import helper
 from isod.kernel.linux import LinuxKernel
 from isod.kernel.linux.fence import fence_writes
+from isod.kernel.linux.hot_reset import hot_reset
 from isod.kernel.linux.use import look_at_use
 from isod.model.address import Address
+from isod.model.host import Features
 from isod.model.reason import Reason, RefusedError
-from isod.model.step import Fence, GroupName, Unbind
+from isod.model.step import Fence, GroupName, HotReset, Unbind
 from tests.unit.shortage import open_descriptors, room_for
 
 from .fake_sysfs import add_device, add_group
@@ -92,3 +94,11 @@ def test_a_group_that_cannot_be_looked_at_is_busy(root: Path) -> None:
     group = GroupName(3, generation(root, "kernel/iommu_groups/3"))
     with room_for(0):
         assert look_at_use(root, (), (group,)).busy_groups == (3,)
+
+
+def test_a_device_that_cannot_be_looked_at_is_not_gone_for_its_reset(root: Path) -> None:
+    own = generation(root, f"bus/pci/devices/{_NIC.name}")
+    step = HotReset(_NIC, own, ((_NIC, own),), (), required=True)
+    with room_for(0), pytest.raises(RefusedError) as refused:
+        hot_reset(root, Features(kernel="7.2"), step)
+    assert refused.value.refusal.reason is Reason.kernel
