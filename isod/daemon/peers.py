@@ -66,7 +66,7 @@ class Peers:
         try:
             if lease.cgroup is not None:
                 await self._run(partial(self._kernel.end_peer, lease.cgroup, gently=False))
-                return PeerEnded(lease.id, f"all of {lease.cgroup.path}, by cgroup.kill")
+                return PeerEnded(lease.id, f"all of {lease.cgroup.path}, by SIGKILL")
             return PeerEnded(lease.id, await self._end_process(lease))
         except RefusedError as error:
             return PeerNotEnded(lease.id, error.refusal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from tests.lab.hardware import Hardware
 from tests.vmm.broker import driver_of
 
 from .administrator import Administrator
-from .client import Client
+from .client import NOBODY, Client
 from .conftest import RULES
 from .init import READY_SECONDS, REPOSITORY, Init, outside, until_driver
 
@@ -28,16 +29,19 @@ CAP_SYS_RESOURCE = 1 << 24
 
 
 @pytest.fixture
-def scopes() -> Iterator[Callable[[str, Client], None]]:
-    """Puts a client into a cgroup of its own."""
+def scopes() -> Iterator[Callable[[str, Client, int], None]]:
+    """Puts a client into a cgroup of its own. One that belongs to its user, as those that a user's
+    service manager makes, has a ``cgroup.kill`` that isod may not write to."""
     slice_ = Path("/sys/fs/cgroup/isod-lab.slice")
     slice_.mkdir()
     made: list[Path] = []
 
-    def put(name: str, client: Client) -> None:
+    def put(name: str, client: Client, owner: int) -> None:
         place = slice_ / name
         place.mkdir()
         made.append(place)
+        for path in (place, *place.iterdir()):
+            os.chown(path, owner, owner)
         (place / "cgroup.procs").write_text(str(outside(str(client.pid_inside))))
 
     yield put
@@ -69,7 +73,7 @@ def test_without_the_drop_in_nobody_is_ended_and_with_it_they_are(
     hardware: Hardware,
     administrator: Administrator,
     rules: Callable[[str], None],
-    scopes: Callable[[str, Client], None],
+    scopes: Callable[[str, Client, int], None],
 ) -> None:
     devices = (hardware.nvme, *hardware.switch_nics)
     nvme, first, second = devices
@@ -77,7 +81,7 @@ def test_without_the_drop_in_nobody_is_ended_and_with_it_they_are(
     rules(RULES + KILL)
     with Client(init) as alone, Client(init) as scoped:
         leases = {nvme: leased(alone, nvme)}
-        scopes("first.scope", scoped)
+        scopes("first.scope", scoped, 0)
         leases[first] = leased(scoped, first, anchor="cgroup")
         for lease in leases.values():
             answer = administrator.revoke(lease)
@@ -105,7 +109,7 @@ def test_without_the_drop_in_nobody_is_ended_and_with_it_they_are(
             administrator.connect()
             with Client(init) as listens, Client(init) as stubborn, Client(init) as crowd:
                 stubborn.do("ignore_sigterm")
-                scopes("second.scope", crowd)
+                scopes("second.scope", crowd, NOBODY)
                 leases = {
                     nvme: leased(listens, nvme),
                     first: leased(stubborn, first),
@@ -120,7 +124,7 @@ def test_without_the_drop_in_nobody_is_ended_and_with_it_they_are(
                 told = init.log("--output", "cat")
                 assert f"process {listens.pid_inside}, by SIGTERM" in told
                 assert f"process {stubborn.pid_inside}, by SIGKILL" in told
-                assert "all of /isod-lab.slice/second.scope, by cgroup.kill" in told
+                assert "all of /isod-lab.slice/second.scope, by SIGKILL" in told
     assert capabilities(init) == CAP_SYS_RESOURCE
 
 

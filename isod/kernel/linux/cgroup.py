@@ -18,6 +18,8 @@ from isod.kernel.refusal import refused_by_kernel
 from isod.model.peer import Cgroup
 from isod.model.reason import Reason, RefusedError
 
+from .cgroup_members import end_members
+
 # The second: beside hierarchies of version 1.
 _MOUNTS = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
 _GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ENOTDIR})
@@ -96,21 +98,27 @@ def end_cgroup(root: Path, cgroup: Cgroup) -> None:
         with _opened(root, cgroup) as directory:
             if directory is None:
                 return
-            flags = os.O_WRONLY | os.O_CLOEXEC
-            descriptor = os.open("cgroup.kill", flags, dir_fd=directory)
             try:
-                os.write(descriptor, b"1")
-            finally:
-                os.close(descriptor)
+                _write_kill(directory)
+            except PermissionError:
+                end_members(directory)  # it is a user's, or a service's that runs as one
     except OSError as error:
         if error.errno == errno.ENODEV:
             return
         hint = None
-        if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+        if error.errno == errno.EROFS:
             hint = "isod needs to write below /sys/fs/cgroup: the drop-in end-clients.conf"
         raise refused_by_kernel(
             f"cannot end what is in the cgroup {cgroup.path}", error.errno or 0, hint=hint
         ) from error
+
+
+def _write_kill(directory: int) -> None:
+    descriptor = os.open("cgroup.kill", os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        os.write(descriptor, b"1")
+    finally:
+        os.close(descriptor)
 
 
 class LinuxCgroupWatch(InotifyCgroupWatch):
