@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 import pytest
 
+from .enough import OPERATIONS
 from .recording import Recording
 
+PLAYERS = "test_the_real_kernel_plays"
 _RECORDINGS: dict[str, Recording] = {}
 
 
@@ -22,9 +24,11 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 @pytest.fixture
-def recordings() -> Mapping[str, Recording]:
-    if not _RECORDINGS:
-        pytest.skip("no guest has played anything in this run")
+def recordings(request: pytest.FixtureRequest) -> Mapping[str, Recording]:
+    """What the guests of this run played; nothing to judge only if none was to play."""
+    players = [item for item in request.session.items if PLAYERS in item.nodeid]
+    if not _RECORDINGS and not players:
+        pytest.skip("no guest was to play anything in this run")
     return _RECORDINGS
 
 
@@ -33,9 +37,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     terminalreporter.section("simulated and real: the same sequences on both")
     total: Counter[str] = Counter()
+    succeeded: Counter[str] = Counter()
     for where, recording in sorted(_RECORDINGS.items()):
         answers = recording.answers()
         total.update(answers)
+        succeeded.update(recording.successes())
         base = next(iter(recording.outcomes)).partition("/")[0]
         terminalreporter.write_line(
             f"{where}: {len(recording.outcomes)} sequences, {answers.total()} operations in "
@@ -45,3 +51,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(
         f"{sequences} sequences, {total.total()} operations, {len(total)} kinds of answers"
     )
+    words = [f"{operation} {succeeded[operation]}" for operation in OPERATIONS]
+    terminalreporter.write_line(f"of these succeeded: {', '.join(words)}")

@@ -82,6 +82,15 @@ class Recording:
                     found[f"{who} {operation.what}: {answer}"] += 1
         return found
 
+    def successes(self) -> Counter[str]:
+        """How often each operation was answered with anything but an error or a refusal."""
+        found: Counter[str] = Counter()
+        for text, count in self.answers().items():
+            operation, _, answer = text.partition(": ")
+            if answer.split()[0] == "ok":
+                found[operation] += count
+        return found
+
     def differences(self, directory: Path) -> dict[str, list[str]]:
         """Play it all on simulated hosts in a directory: the differences, told, by their kind."""
         found: dict[str, list[str]] = {}

@@ -19,6 +19,7 @@ import pytest
 
 from isod.kernel.simulated.topology import SimulatedHost
 
+from .enough import shortcomings, wanted
 from .generate import Stock, draw
 from .judge import Judge
 from .linux_side import LinuxSide
@@ -30,17 +31,15 @@ from .stock import prepared
 pytestmark = pytest.mark.differential
 
 RecordProperty = Callable[[str, object], None]
-SEQUENCES = 2100
 PLAYERS = 4
 LIMIT = 3600.0
 _SHOWN = 5
 
 
-def seeds(sequences: int) -> list[str]:
+def seeds() -> list[str]:
     """New ones at each run, unless it was told which."""
     base = os.environ.get("ISOD_SEED") or str(random.SystemRandom().randrange(10**9))
-    number = int(os.environ.get("ISOD_SEQUENCES") or sequences)
-    return [base] if "/" in base else [f"{base}/{place}" for place in range(number)]
+    return [base] if "/" in base else [f"{base}/{place}" for place in range(wanted())]
 
 
 @pytest.mark.lab(kernels=("7.2",), topology="several", own="differential", limit=LIMIT)
@@ -48,11 +47,11 @@ def test_the_real_kernel_plays(tmp_path: Path, record_property: RecordProperty) 
     side = LinuxSide()
     host, stock = prepared(side)
     side.close()
-    wanted = seeds(SEQUENCES)
-    if len(wanted) == 1:
-        shrunk_here(wanted[0], host, stock, tmp_path)
+    chosen = seeds()
+    if len(chosen) == 1:
+        shrunk_here(chosen[0], host, stock, tmp_path)
     began = monotonic()
-    outcomes = play_side_by_side(wanted, stock, LinuxSide, PLAYERS)
+    outcomes = play_side_by_side(chosen, stock, LinuxSide, PLAYERS)
     recording = Recording(host, stock, outcomes, monotonic() - began)
     record_property("differential", recording.as_data())
 
@@ -73,7 +72,7 @@ def shrunk_here(seed: str, host: SimulatedHost, stock: Stock, directory: Path) -
 def test_the_simulated_kernel_answers_the_same(
     recordings: Mapping[str, Recording], tmp_path: Path
 ) -> None:
-    complaints = []
+    complaints = shortcomings(recordings.values(), wanted())
     for where, recording in recordings.items():
         differences = recording.differences(tmp_path / where)
         for kind, found in list(differences.items())[:_SHOWN]:

@@ -12,6 +12,7 @@ import pytest
 
 from isod.kernel.simulated.hosts import STANDARD
 
+from .enough import OPERATIONS
 from .generate import Stock, draw
 from .judge import Judge
 from .operation import Operation, Scene, Sequence
@@ -46,7 +47,8 @@ def test_every_operation_is_drawn() -> None:
         for operation in draw(f"7/{number}", STOCK)[1]
     )
     assert min(drawn.values()) >= 5
-    assert len(drawn) == 32
+    words = [(whose.partition(" ")) for whose in OPERATIONS]
+    assert set(drawn) == {(who == "client", what) for who, _, what in words}
 
 
 def test_a_host_plays_the_same_twice(side: SimulatedSide) -> None:
