@@ -188,9 +188,9 @@ class History:
         keepers = ended if ended and self.dice.random() < 0.7 else keepers
         name = self.dice.choice(keepers) if keepers else self._any_lease()
         if name is not None:
-            self.shell.revoke(name, at_once=self.dice.random() < 0.6)
+            self.shell.revoke(name, at_once=self.dice.random() < 0.8)
             places = [p for p, one in enumerate(self.shell.todo) if _drains(one, name)]
-            if places and self.dice.random() < 0.7:
+            if places and self.dice.random() < 0.9:
                 self.shell.carry_out(places[0])  # before it can let go
 
     def wait(self) -> None:
