@@ -33,9 +33,10 @@ _KILL_SECONDS = 5.0
 # keep what the greatest crowd needed. A million operations are some 18,000 leases: a leak of
 # 1 KiB a lease is more than this.
 _GROWTH = 16 << 20
-# As many may be at work at once, those that read what the host needs among them; trio keeps idle
-# ones for 10 seconds, so that a rest may see any number of them.
-_THREADS = THREADS + 4
+# As many may be at work at once: the executor's, those that read what the host needs, and for holds
+# that the service manager takes and for all else as many as trio allows; it keeps idle ones for 10
+# seconds, so that a rest may see any number of them.
+_THREADS = THREADS + 4 + 40
 _REPOSITORY = Path(__file__).parents[2]
 RULES = policy.EVERYTHING + "[limits]\nconnections_per_uid = 64\nleases_per_uid = 64\n"
 
