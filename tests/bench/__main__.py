@@ -53,9 +53,9 @@ def measured(stage: Stage, rounds: int) -> list[Row]:
             said = len(stage.daemon.log)
             wanted = [{"address": f"pci:{_SINGLE}"}]
             granted, fds = meter.call("lease.acquire", devices=wanted, hand_over=hand_over)
-            close_all(fds)
             own = granted["lease"]
             meter.call("lease.release", lease=own["id"], secret=own["secret"])
+            close_all(fds)  # now: closed earlier, the lease may be over before its release arrives
             # Over when the devices are free again, of which no answer tells.
             stage.daemon.wait_for("lease.ended", f"lease={own['id']} ", after=said)
 
