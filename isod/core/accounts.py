@@ -33,14 +33,27 @@ class Resource(StrEnum):
     subscriptions = "subscriptions"
 
 
+FEW = 2
+
+
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """What one of ``whose`` may have at the most; None: as much as the others leave."""
+    """What one of ``whose`` may have at the most; None: as much as the others leave. The last
+    ``kept`` of what everybody may have are for users who have less than ``FEW``: so those who have
+    much leave something to whoever comes next, however many they are."""
 
     connection: Callable[[Limits], int] | None
     user: Callable[[Limits], int] | None
     everybody: Callable[[Limits], int] | None
     hint: str
+    kept: Callable[[Limits], int] = lambda _: 0
+
+    def of_everybody(self, had: int) -> Callable[[Limits], int] | None:
+        """What all may have together where a user who has so much asks for more."""
+        everybody = self.everybody
+        if everybody is None or had < FEW:
+            return everybody
+        return lambda limits: everybody(limits) - self.kept(limits)
 
 
 _CONNECTIONS = _Line(
@@ -48,6 +61,7 @@ _CONNECTIONS = _Line(
     lambda limits: limits.connections_per_uid,
     lambda limits: limits.connections,
     "close one first",
+    kept=lambda limits: limits.connections // 8,
 )
 _LINES: Mapping[Resource, _Line] = MappingProxyType(
     {
@@ -132,17 +146,19 @@ class Account:
     def refusal(self, resource: Resource, amount: int = 1) -> Refusal | None:
         """Why so much more cannot be charged; None: it can."""
         limits, line, book = self._book.limits(), _LINES[resource], self._book
+        users = book.of_uid(self._uid, resource)
+        everybody = line.of_everybody(users)
         for most, had, subject, whom in (
             (line.connection, self.has(resource), "this connection has", "one connection may have"),
-            (line.user, book.of_uid(self._uid, resource), "you have", "one user may have"),
-            (line.everybody, book.of_all(resource), "there are", "isod takes"),
+            (line.user, users, "you have", "one user may have"),
+            (everybody, book.of_all(resource), "there are", "isod takes"),
         ):
             if most is None or had + amount <= most(limits):
                 continue
             text = f"{subject} {had} {resource}, the most that {whom}"
             if had < most(limits):
                 text = f"{subject} {had} {resource}; {most(limits)} are the most that {whom}"
-            hint = "try again when somebody has left" if most is line.everybody else line.hint
+            hint = "try again when somebody has left" if most is everybody else line.hint
             return Refusal(Reason.quota, text, {}, hint)
         return None
 

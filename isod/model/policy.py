@@ -74,7 +74,7 @@ class Limits:
     ``connects_per_second``, which are one user's new ones when it has had ``connections_per_uid``
     at once."""
 
-    connections: int = 1024
+    connections: int = 2048
     connections_per_uid: int = 64
     connects_per_second: int = 32
     requests: int = 16

@@ -221,7 +221,7 @@ class QuirkTable(_Table):
 class LimitsTable(_Table):
     """``[limits]``: what one client can cost the daemon."""
 
-    connections: Annotated[int, Field(ge=1)] = 1024
+    connections: Annotated[int, Field(ge=1)] = 2048
     connections_per_uid: Annotated[int, Field(ge=1)] = 64
     connects_per_second: Annotated[int, Field(ge=1)] = 32
     requests: Annotated[int, Field(ge=1)] = 16

@@ -164,3 +164,28 @@ def test_the_book_is_the_sum_of_its_accounts_and_within_its_lines(
             assert book.of_uid(uid, Resource.unread_fds) <= 15
             assert book.of_uid(uid, Resource.bytes) <= 150
             assert book.of_uid(uid, Resource.connections) <= 3
+
+
+def test_the_last_eighth_of_the_connections_is_for_who_has_few() -> None:
+    book = Accounts(lambda: Limits(connections=16, connections_per_uid=7))
+    for user in (ALICE, BOB):
+        for _ in range(7):
+            book.open(user)
+    carol = 1002
+    first = book.open(carol)
+    assert book.of_all(Resource.connections) == 15
+    book.open(carol)
+    with pytest.raises(RefusedError, match="there are 16 connections"):
+        book.open(1003)
+    first.close()
+    with pytest.raises(RefusedError, match="you have 7"):
+        book.open(ALICE)
+
+
+def test_who_has_some_leaves_that_eighth_to_others() -> None:
+    book = Accounts(lambda: Limits(connections=16, connections_per_uid=16))
+    for _ in range(14):
+        book.open(ALICE)
+    with pytest.raises(RefusedError, match="there are 14 connections, the most that isod takes"):
+        book.open(ALICE)
+    assert [book.open(user) for user in (BOB, 1002)]
