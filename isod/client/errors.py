@@ -53,7 +53,8 @@ class CallError(ClientError):
 
     def __init__(self, code: int, message: str, data: Mapping[str, object]) -> None:
         detail = data.get("detail")
-        super().__init__(f"{message}: {detail}" if detail else message)
+        said = message or f"error {code}, without a word"
+        super().__init__(f"{said}: {detail}" if detail else said)
         self.code = code
         self.message = message
         self.data = data

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isod.client.conversation import Answer, Conversation
-from isod.client.errors import CallError, ProtocolError, Refused
+from isod.client.errors import CallError, ProtocolError, Refused, error_of
 from isod.client.event_queue import EVENTS
 from isod.model.reason import Reason, Refusal
 from isod.wire import jsonrpc
 from isod.wire.jsonrpc import Code
 from isod.wire.packet import Packet
+from isod.wire.response import Failure
 from tests.unit.wire.open_files import open_fds
 
 
@@ -163,6 +164,14 @@ def test_an_error_of_json_rpc_itself(talk: Conversation) -> None:
     with pytest.raises(CallError, match="Method not found: no m") as caught:
         talk.answer(identity)
     assert not isinstance(caught.value, Refused)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [({}, "error 7, without a word"), ({"detail": "x"}, "error 7, without a word: x")],
+)
+def test_an_error_without_words_says_its_number(data: dict[str, object], words: str) -> None:
+    assert str(error_of(Failure(1, 7, "", data))) == words
 
 
 def test_an_error_about_the_connection_as_a_whole(talk: Conversation) -> None:
