@@ -8,7 +8,7 @@ what comes along, too: a device that needs an allow is under the terms of the ru
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from isod.model.address import Address
 from isod.model.host import Device, Group, HostSnapshot
@@ -93,11 +93,24 @@ def decide(
     if hand_over != "iommufd":
         _judge_sets(sets, request, requested, allowed, groups)
         deciding += (rule for _, rule in allowed)
-        terms = merge([rule.terms for rule in deciding], _ALONG)
+        terms = _as_reached(terms, merge([rule.terms for rule in deciding], _ALONG))
     _judge_memlock(request, deciding)
-    judge_drivers(policy, snapshot, peer, wanted, groups, terms)
+    own = {} if hand_over == "iommufd" else {device.address: rule for device, rule in allowed}
+    judge_drivers(policy, snapshot, peer, wanted, groups, terms, own)
     return Decision(
         tuple(rules), terms, hand_over, extras, extra_rules, groups, _anchor(request, terms)
+    )
+
+
+def _as_reached(terms: Terms, stricter: Terms) -> Terms:
+    """The terms of a grant that reaches siblings, too: the stricter ones, but for the exceptions
+    that the rules of what was asked for list, each for a driver or device of its own. The rules of
+    siblings need not repeat them; they say for themselves from which driver each is taken."""
+    return replace(
+        stricter,
+        take_from=terms.take_from,
+        may_take=terms.may_take,
+        critical_ok=terms.critical_ok,
     )
 
 

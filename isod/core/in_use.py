@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from isod.model.address import Address
 from isod.model.host import Device, Group, HostSnapshot
@@ -22,15 +22,19 @@ def judge_drivers(
     handed: Collection[Address],
     groups: Sequence[Group],
     terms: Terms,
+    reached: Mapping[Address, Rule],
 ) -> None:
     """A device bound to a kernel driver is in use. It is taken only by a rule that names its
     exact address, or that lists the driver in ``take_from``. ``handed`` are handed out: they need
-    vfio's driver, where a sibling may keep a harmless one. Raises RefusedError."""
+    vfio's driver, where a sibling may keep a harmless one. The rules of ``reached`` siblings
+    have to list the drivers of these, too. Raises RefusedError."""
     for group in groups:
         members = snapshot.members(group.number)
         for member in members if can_be_owned(members) else ():
             if must_be_taken(member, member.address in handed):
                 judge_driver(policy, first_match(policy, peer, member), member, terms)
+                if (own := reached.get(member.address)) is not None:
+                    judge_driver(policy, own, member, own.terms)
 
 
 def judge_driver(policy: Policy, rule: Rule | None, member: Device, terms: Terms) -> None:

@@ -52,6 +52,8 @@ class Promises:
         self._brought = [(d, rule) for d in self._along if (rule := self._rule_of(d.address))]
         # Those of all that the client reaches: each sets terms, whoever asked for its device.
         self._binding = [rule for a in sorted(self._given()) if (rule := self._rule_of(a))]
+        # Exceptions are those of what was asked for, and of what comes along with fds.
+        self._excepting = [*self._rules, *(rule for _, rule in self._brought)]
 
     def check(self, request: Acquire, facts: CriticalFacts) -> None:
         """Everything. Raises AssertionError."""
@@ -156,7 +158,10 @@ class Promises:
             assert step.driver == device.driver
             rule = self._rule_of(step.address)
             exact = rule is not None and rule.allow and _names(rule, device, self._policy)
-            listed = all(step.driver in terms.take_from for terms in self._terms())
+            own = [rule] if rule in self._binding and not device.is_bridge else []
+            listed = all(
+                step.driver in one.terms.take_from for one in (*self._excepting, *own) if one
+            )
             assert exact or listed, f"{step.address} is taken from {step.driver}"
 
     def _check_needs(self, facts: CriticalFacts) -> None:
@@ -172,7 +177,7 @@ class Promises:
         for one in self._requested if self._along else ():
             touched |= _hit(self._devices, one.address)
         for address in touched:
-            ok = all(str(address) in terms.critical_ok for terms in self._terms())
+            ok = all(str(address) in rule.terms.critical_ok for rule in self._excepting)
             assert ok or not facts.uses_of(address), f"the host needs {address}"
 
     # --- words of the rules -----------------------------------------------------------------------

@@ -100,3 +100,22 @@ def test_a_sibling_that_is_granted_as_a_whole_set_is_not_reached_with_less() -> 
         trial(FIRST, second, on=inside), ALICE, "01:00.0", hand_over="group", reset="if-owned"
     )
     assert "rule second grants whole reset sets only" in verdict.message
+
+
+def test_a_siblings_rule_says_from_which_driver_the_sibling_is_taken_and_no_more() -> None:
+    """The bridge of the group is taken from its driver as the rule says that was asked of."""
+    first = rule("first", what='[{ address = "04:02.0" }]', terms='take_from = ["e1000", "shpchp"]')
+    nics = '[{ class = "02" }]'
+    for theirs, said in (('"e1000"', "allowed by first"), ("", "refused: in_use_by_driver")):
+        rules = trial(first, rule("second", what=nics, terms=f"take_from = [{theirs}]"))
+        assert says(rules, ALICE, "04:02.0", hand_over="group") == said
+        assert says(rules, ALICE, "04:02.0", hand_over="iommufd") == "allowed by first"
+
+
+def test_a_siblings_rule_need_not_repeat_what_is_critical_and_may_be_had() -> None:
+    facts = CriticalFacts({at("01:00.0"): (CriticalUse("swap", "holds swap"),)})
+    first = rule(
+        "first", what='[{ address = "01:00.0" }]', terms='critical_ok = ["pci:0000:01:00.0"]'
+    )
+    rules = trial(first, rule("second", what=SECOND), facts=facts)
+    assert says(rules, ALICE, "01:00.0", hand_over="group") == "allowed by first"
