@@ -158,7 +158,7 @@ class Promises:
             assert step.driver == device.driver
             rule = self._rule_of(step.address)
             exact = rule is not None and rule.allow and _names(rule, device, self._policy)
-            own = [rule] if rule in self._binding and not device.is_bridge else []
+            own = [rule] if step.address in self._given() else []
             listed = all(
                 step.driver in one.terms.take_from for one in (*self._excepting, *own) if one
             )
