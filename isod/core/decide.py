@@ -90,12 +90,13 @@ def decide(
         _judge_sibling(policy, peer, sibling, hand_over)
     for sibling in parked:
         _judge_sibling(policy, peer, sibling, "iommufd")
+    own: dict[Address, Rule] = {}
     if hand_over != "iommufd":
+        own = {sibling.address: rule for sibling, rule in allowed}
         _judge_sets(sets, request, requested, allowed, groups)
         deciding += (rule for _, rule in allowed)
         terms = _as_reached(terms, merge([rule.terms for rule in deciding], _ALONG))
     _judge_memlock(request, deciding)
-    own = {} if hand_over == "iommufd" else {device.address: rule for device, rule in allowed}
     judge_drivers(policy, snapshot, peer, wanted, groups, terms, own)
     return Decision(
         tuple(rules), terms, hand_over, extras, extra_rules, groups, _anchor(request, terms)
